@@ -1,0 +1,1 @@
+"""Conformance of vision classifiers on Ascend boards: plain functions, no pytest."""
