@@ -1,0 +1,1 @@
+"""The vendor's tools, as seen from outside their processes."""

@@ -1,0 +1,1 @@
+"""Images to input tensors: dataset, preprocessing, the info file of the inference tool."""
