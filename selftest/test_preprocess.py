@@ -206,8 +206,9 @@ def claiming(side: int) -> bytes:
 def test_a_decompression_bomb_is_refused_undecoded(tmp_path: Path, side: int) -> None:
     path = tmp_path / "bomb.JPEG"
     path.write_bytes(claiming(side))
-    with pytest.raises(DatasetError, match=r"(too large|bomb)[\s\S]*image: bomb\.JPEG"):
+    with pytest.raises(DatasetError, match=r"image: bomb\.JPEG") as caught:
         prepare_file(path, SPEC, "float32")
+    assert "too large" in str(caught.value) or "DecompressionBombError" in str(caught.value)
 
 
 def test_a_format_that_needs_a_program_is_refused(tmp_path: Path) -> None:

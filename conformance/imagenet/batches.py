@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def stream_batches(
     *,
     workers: int = 1,
     title: str = "",
-) -> Iterator[InputBatch]:
+) -> Generator[InputBatch, None, None]:
     """Yield every image once, in order, ``batch`` at a time; the last batch may be smaller.
 
     With several workers the images are decoded ahead of the consumer in other processes, a few

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.errors import DatasetError
+from conformance.image_names import stems_by_name
 from conformance.imagenet.digests import sha256_of_files
-from conformance.imagenet.names import stems_by_name
 
 FULL_COUNT = 50_000
 FULL_CLASSES = 1000

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conformance.errors import ConformanceError, DatasetError
+from conformance.image_names import stems_by_name
 from conformance.imagenet.dataset import LabelledImage, shortened
-from conformance.imagenet.names import stems_by_name
 from conformance.imagenet.parallel import each_in_order
 from conformance.imagenet.preprocess import Bytes, Floats, Prepared, prepare_file
 from conformance.spec import Preprocess
