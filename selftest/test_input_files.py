@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_nothing_half_written(pictures: Dataset, tmp_path: Pa
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
-    assert "an input cannot be written" in ended.stderr
+    assert "a file cannot be written" in ended.stderr
     assert "a.bin" in ended.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from conformance.errors import ConfigError
-from conformance.imagenet.dataset import LabelledImage
+from conformance.imagenet.dataset import ImageFile
 from conformance.imagenet.parallel import each_in_order
 from conformance.imagenet.preprocess import Bytes, Floats, crop_planes, normalised, open_rgb
 from conformance.spec import Preprocess
@@ -29,7 +29,7 @@ class InputBatch:
 
 
 def stream_batches(
-    images: Sequence[LabelledImage],
+    images: Sequence[ImageFile],
     preprocess: Preprocess,
     batch: int,
     *,
@@ -69,7 +69,7 @@ def stream_batches(
         yield _batch(images[start:], rest, preprocess)
 
 
-def cropped_chunk(images: Sequence[LabelledImage], preprocess: Preprocess) -> Bytes:
+def cropped_chunk(images: Sequence[ImageFile], preprocess: Preprocess) -> Bytes:
     """Return the resized, cropped pictures of some images: uint8, n x 3 x crop x crop.
 
     Raises:
@@ -79,7 +79,7 @@ def cropped_chunk(images: Sequence[LabelledImage], preprocess: Preprocess) -> By
 
 
 def _batch(
-    images: Sequence[LabelledImage], planes: Sequence[Bytes], preprocess: Preprocess
+    images: Sequence[ImageFile], planes: Sequence[Bytes], preprocess: Preprocess
 ) -> InputBatch:
     names = tuple(image.name for image in images)
     return InputBatch(names, normalised(np.stack(planes), preprocess))

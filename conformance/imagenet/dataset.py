@@ -30,11 +30,17 @@ class ImageClass(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """One photograph: its name within the set, its file, and its class from 0."""
+class ImageFile:
+    """One photograph: its name within the set, and its file."""
 
     name: str
     path: Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelledImage(ImageFile):
+    """One photograph and its class, counted from 0."""
+
     label: int
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from conformance.errors import ConformanceError, DatasetError
 from conformance.imagenet.folders import image_files
 from conformance.imagenet.input_files import SUFFIX
 from conformance.imagenet.preprocess import CHANNELS, IMAGE_FORMATS
+from conformance.whole_files import write_whole
 
 JPEG_EXTENSIONS = (".jpg", ".jpeg")
 _FLOAT32 = 4
@@ -69,19 +69,7 @@ def write_info(lines: Iterable[str], target: Path) -> None:
     Raises:
         ConformanceError: The file cannot be written.
     """
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_text("".join(lines), "utf-8")
-        os.replace(part, target)  # noqa: PTH105 - beside write_text, its plain counterpart
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConformanceError(
-            "info file cannot be written",
-            got=error,
-            expected="room and permission to write",
-            where={"file": target},
-            next_step="free some space or give another path",
-        ) from None
+    write_whole("".join(lines).encode("utf-8", "surrogateescape"), target)
 
 
 def _lines(entries: Iterable[tuple[Path, int, int]]) -> list[str]:

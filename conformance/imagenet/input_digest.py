@@ -18,7 +18,7 @@ from PIL import Image
 
 from conformance.errors import DatasetError
 from conformance.export.torchvision_import import load_torchvision
-from conformance.imagenet.dataset import LabelledImage, shortened
+from conformance.imagenet.dataset import ImageFile, shortened
 from conformance.imagenet.preprocess import Prepared
 from conformance.spec import Preprocess
 
@@ -87,7 +87,7 @@ def _transforms(preprocess: Preprocess, kind: Prepared) -> Callable[[Image.Image
 
 
 def compare_inputs(
-    images: Sequence[LabelledImage],
+    images: Sequence[ImageFile],
     fed: Iterable[tuple[str, Tensor]],
     preprocess: Preprocess,
     kind: Prepared,
@@ -121,7 +121,7 @@ def compare_inputs(
 
 
 def compare_input_files(
-    images: Sequence[LabelledImage],
+    images: Sequence[ImageFile],
     files: Mapping[str, Path],
     preprocess: Preprocess,
     kind: Prepared,

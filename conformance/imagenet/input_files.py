@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conformance.errors import ConformanceError, DatasetError
 from conformance.image_names import stems_by_name
-from conformance.imagenet.dataset import LabelledImage, shortened
+from conformance.imagenet.dataset import ImageFile, shortened
 from conformance.imagenet.parallel import each_in_order
-from conformance.imagenet.preprocess import Bytes, Floats, Prepared, prepare_file
+from conformance.imagenet.preprocess import Prepared, prepare_file
 from conformance.spec import Preprocess
+from conformance.whole_files import PART_SUFFIX, write_whole
 
 SUFFIX = ".bin"
-_PART = ".part"
 
 
-def shards(images: Sequence[LabelledImage], size: int) -> Iterator[Sequence[LabelledImage]]:
+def shards(images: Sequence[ImageFile], size: int) -> Iterator[Sequence[ImageFile]]:
     """Yield the images in runs of at most ``size``, so that a folder never holds more.
 
     Raises:
@@ -32,7 +30,7 @@ def shards(images: Sequence[LabelledImage], size: int) -> Iterator[Sequence[Labe
 
 
 def write_inputs(
-    images: Sequence[LabelledImage],
+    images: Sequence[ImageFile],
     folder: Path,
     preprocess: Preprocess,
     kind: Prepared,
@@ -75,11 +73,17 @@ def _claim(folder: Path, targets: Sequence[Path]) -> None:
     """Make the folder, clear what a killed run left half-written, and refuse other files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for part in folder.glob(f".*{_PART}"):
+        for part in folder.glob(f".*{PART_SUFFIX}"):
             part.unlink()
         foreign = {path.name for path in folder.iterdir()} - {path.name for path in targets}
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise ConformanceError(
+            "the folder for the inputs cannot be used",
+            got=error,
+            expected="a folder that you may write to",
+            where={"folder": folder},
+            next_step="give another folder with --scratch=DIR",
+        ) from None
     if foreign:
         raise ConformanceError(
             "the folder holds files of another run, which the inference tool would also read",
@@ -91,32 +95,8 @@ def _claim(folder: Path, targets: Sequence[Path]) -> None:
 
 
 def _write_chunk(
-    jobs: Sequence[tuple[LabelledImage, Path]], preprocess: Preprocess, kind: Prepared
+    jobs: Sequence[tuple[ImageFile, Path]], preprocess: Preprocess, kind: Prepared
 ) -> int:
     for image, target in jobs:
-        _write(prepare_file(image.path, preprocess, kind), target)
+        write_whole(prepare_file(image.path, preprocess, kind).data, target)
     return len(jobs)
-
-
-def _write(tensor: Floats | Bytes, target: Path) -> None:
-    part = target.with_name(f".{target.name}{_PART}")
-    try:
-        with part.open("wb") as file:
-            file.write(tensor.data)
-        os.replace(part, target)  # noqa: PTH105 - an exception between the two must see both names
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError):
-            raise _unwritable(target, error) from None
-        raise
-
-
-def _unwritable(path: Path, error: OSError) -> ConformanceError:
-    return ConformanceError(
-        "an input cannot be written",
-        got=error,
-        expected="room and permission to write",
-        where={"file": path},
-        next_step="free some space, or give another folder with --scratch=DIR",
-    )
