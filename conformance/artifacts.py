@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -245,7 +245,11 @@ class Store:
         self, request: Request, workplace: Path, facts: Mapping[str, str], started: float
     ) -> Artifact:
         with self._writable():
-            files = {path.name: _stored(path) for path in sorted(workplace.iterdir())}
+            files = {
+                path.relative_to(workplace).as_posix(): _stored(path)
+                for path in sorted(workplace.rglob("*"))
+                if not path.is_dir()
+            }
             if not files:
                 raise ArtifactError("build left no file", where={"kind": request.kind})
             manifest = Manifest(
@@ -279,7 +283,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (OSError, msgspec.DecodeError):
         return None
     # A file name is data: one that would leave the entry's folder makes the entry damaged.
-    return manifest if all(Path(name).name == name for name in manifest.files) else None
+    return manifest if all(map(_stays_inside, manifest.files)) else None
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def damage(folder: Path, manifest: Manifest) -> list[str]:

@@ -122,12 +122,15 @@ OPTIONS = (
 
 
 def resolve(
-    given: Mapping[str, Any], *, rootdir: Path, environ: Mapping[str, str] = os.environ
+    given: Mapping[str, str | Sequence[str] | None],
+    *,
+    rootdir: Path,
+    environ: Mapping[str, str] = os.environ,
 ) -> RunConfig:
     """Resolve parsed options and the environment into one frozen object.
 
     Args:
-        given: Parsed values by option name; None where the option was not given.
+        given: Text by option name, a list of texts for repeatable ones; None where not given.
         rootdir: The checkout, for defaults inside it.
         environ: The environment.
 
@@ -150,20 +153,24 @@ def resolve(
     return config
 
 
-def _chosen(option: Option, given: Mapping[str, Any], environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - each option has a type of its own
-    if (value := given.get(option.name)) is not None:
-        return value
-    text = environ.get(option.variable, "") if option.variable else ""
-    if not text:
-        return None
+def _chosen(
+    option: Option, given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, str]
+) -> Any:
+    if texts := given.get(option.name):
+        return _parsed(option, texts, option.flag)
+    if option.variable and (text := environ.get(option.variable)):
+        texts = [text] if option.repeatable else text
+        return _parsed(option, texts, f"environment variable {option.variable}")
+    return None
+
+
+def _parsed(option: Option, texts: str | Sequence[str], origin: str) -> Any:
     try:
-        parsed = option.parse(text)
+        return option.parse(texts) if isinstance(texts, str) else [option.parse(t) for t in texts]
     except ValueError as error:
         raise ConfigError(
-            f"environment variable {option.variable} {error}",
-            next_step=f"correct it, unset it, or give {option.flag}={option.metavar}",
+            f"{origin} {error}", next_step=f"give {option.flag}={option.metavar}: {option.help}"
         ) from None
-    return [parsed] if option.repeatable else parsed
 
 
 def _models(names: Sequence[str] | None) -> tuple[str, ...]:

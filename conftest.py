@@ -1,0 +1,8 @@
+"""The suite's plugins; each module says what it adds to pytest."""
+
+pytest_plugins = [
+    "fixtures.options",
+    "fixtures.claims",
+    "fixtures.outcomes",
+    "fixtures.subjects",
+]
