@@ -1,0 +1,1 @@
+"""From ImageNet photographs, or drawn stand-ins for them, to input tensors."""
