@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +55,9 @@ def _read(path: Path) -> object:
     if head.startswith(_ZIP_START):
         _check_archive(path)
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is in the error below
+            return torch.load(path, weights_only=True, map_location="cpu")
     # The unpickler raises whatever the damaged byte leads to: KeyError, RuntimeError, EOFError...
     except Exception as error:  # noqa: BLE001
         _explain(path, head, error)
