@@ -5,4 +5,5 @@ pytest_plugins = [
     "fixtures.claims",
     "fixtures.outcomes",
     "fixtures.subjects",
+    "fixtures.parity",
 ]

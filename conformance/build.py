@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from conformance.artifacts import Artifact, Request, Store
+from conformance.artifacts import Artifact, Request, Store, Value
 from conformance.ascend.presence import board_signs
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
@@ -36,6 +36,7 @@ CHECKPOINT_FILE = "checkpoint.pth"
 ONNX_FILE = "model.onnx"
 SAMPLE_FOLDER = "images"
 PACKAGE = Path(__file__).parent
+DRAWING = ("imagenet/sample_images.py", "imagenet/sample_drawing.py")
 
 
 class Builder:
@@ -167,7 +168,7 @@ class Builder:
         return self.store.get(request, build).path(ONNX_FILE)
 
     def _dataset(self, spec: ModelSpec) -> Dataset:
-        from conformance.imagenet.dataset import open_dataset
+        from conformance.imagenet.folders import open_dataset
 
         folder = self.config.imagenet
         if folder is None and os.access(STANDARD_IMAGENET, os.R_OK | os.X_OK):
@@ -188,7 +189,7 @@ class Builder:
             write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
-        source = _source_digest("imagenet/sample_images.py", "imagenet/sample_drawing.py")
+        source = _source_digest(*DRAWING)
         request = Request(
             kind="sample_images",
             inputs={"source": source},
@@ -207,7 +208,7 @@ class Builder:
 
 
 def _checkpoint_request(spec: ModelSpec, identity: Mapping[str, str], *makers: str) -> Request:
-    inputs = {"architecture": spec.digest("architecture"), **identity}
+    inputs: dict[str, Value] = {"architecture": spec.digest("architecture"), **identity}
     return Request(kind="checkpoint", inputs=inputs, makers=_versions(*makers))
 
 

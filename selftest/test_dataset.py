@@ -20,7 +20,6 @@ from conformance.imagenet.dataset import Dataset, ImageClass, LabelledImage
 from conformance.imagenet.folders import open_dataset
 from conformance.imagenet.names import result_stem, stems_by_name
 
-
 SUBSET_OF_FIFTY = ("i00038.JPEG", "i00042.JPEG", "i00046.JPEG")
 
 

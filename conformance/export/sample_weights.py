@@ -112,7 +112,9 @@ def _last_layer(network: torch.nn.Module, classes: int) -> Layer:
 
     kinds = (torch.nn.Conv2d, torch.nn.Linear)
     layers = [module for module in network.modules() if isinstance(module, kinds)]
-    fitting = [layer for layer in layers if layer.weight.shape[0] == classes and layer.bias is not None]
+    fitting = [
+        layer for layer in layers if layer.weight.shape[0] == classes and layer.bias is not None
+    ]
     if not fitting or classes <= max(class_ids()):
         raise SpecError(
             "the sample has no classifier to fit",
