@@ -177,6 +177,15 @@ def test_resumed_download_equals_a_whole_one(
     assert site.asked[-1].get("If-Range") == (site.etag if kept else None)
 
 
+def test_second_cut_counts_from_the_beginning(site: Site, tmp_path: Path) -> None:
+    first = cut(site, tmp_path, after=100_000)
+    site.cut_after = 150_000
+    message = unreachable(site, tmp_path)
+    second = (tmp_path / f"{NAME}.part").stat().st_size
+    assert second > first
+    assert f"{second} of 300000 bytes" in message
+
+
 def test_date_serves_where_the_etag_is_weak(site: Site, tmp_path: Path) -> None:
     site.etag, site.date = 'W/"one"', "Mon, 01 Nov 2021 08:00:00 GMT"
     kept = cut(site, tmp_path)

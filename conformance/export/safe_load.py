@@ -132,9 +132,9 @@ def _only_tensors(path: Path, loaded: object) -> dict[str, torch.Tensor]:
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             got = f"an entry of type {type(value).__name__}"
             _refuse(path, got, resave_step("state[...]"), key=repr(name))
-        # Tensors without readable values: of another device, sparse or quantised.
-        if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized:
-            kind = f"a tensor of device {value.device}, {value.layout}, {value.dtype}"
+        # A tensor of the meta device has no values, and a sparse one hides its zeros.
+        if value.device.type != "cpu" or value.layout != torch.strided:
+            kind = f"a tensor of device {value.device} and layout {value.layout}"
             _refuse(path, kind, "save ordinary tensors: " + _SAVE, key=name)
         state[name] = value
     if not state:
