@@ -143,16 +143,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_cached_file_is_found(cache: Path) -> None:
-    spec = spec_with(SPEC.weights[0], weights_of(b"weights"))
+    spec = spec_with(SPEC.weights[0], weights_of(b"weights", md5=True))
     assert find_published(spec) is None
     (cache / "net-01234567.pth").write_bytes(b"weights")
     assert find_published(spec) == cache / "net-01234567.pth"
 
 
+def test_cached_file_that_nothing_can_prove_is_passed_over(cache: Path) -> None:
+    (cache / "net-01234567.pth").write_bytes(b"weights")
+    assert find_published(spec_with(weights_of(b"weights"))) is None
+
+
 def test_cached_file_with_a_wrong_digest_is_named_and_kept(cache: Path) -> None:
     path = cache / "net-01234567.pth"
     path.write_bytes(b"others")
-    message = refusal(lambda: find_published(spec_with(weights_of(b"weights"))))
+    message = refusal(lambda: find_published(spec_with(weights_of(b"weights", md5=True))))
     assert str(path) in message
     assert "remove the file" in message
     assert "--weights=" in message
@@ -161,7 +166,9 @@ def test_cached_file_with_a_wrong_digest_is_named_and_kept(cache: Path) -> None:
 
 def test_broken_link_in_the_cache_is_not_taken_for_absence(cache: Path) -> None:
     (cache / "net-01234567.pth").symlink_to(cache / "gone")
-    assert "no such file" in refusal(lambda: find_published(spec_with(weights_of(b"weights"))))
+    assert "no such file" in refusal(
+        lambda: find_published(spec_with(weights_of(b"weights", md5=True)))
+    )
 
 
 def test_unreadable_cache_is_not_taken_for_absence(
@@ -173,7 +180,7 @@ def test_unreadable_cache_is_not_taken_for_absence(
     monkeypatch.setattr(Path, "stat", denied)
     monkeypatch.setattr(Path, "lstat", denied)
     assert cache.name == "checkpoints"
-    message = refusal(lambda: find_published(spec_with(weights_of(b"weights"))))
+    message = refusal(lambda: find_published(spec_with(weights_of(b"weights", md5=True))))
     assert "Permission denied" in message
 
 

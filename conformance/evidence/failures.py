@@ -68,7 +68,7 @@ def _kept(step: str, error: ConformanceError | NotApplicable) -> KeptFailure:
 
 def _revived(kept: KeptFailure) -> ConformanceError | NotApplicable:
     if kept.kind == "NotApplicable":
-        return NotApplicable(SkipReason(kept.got), kept.what)
+        return NotApplicable(SkipReason(str(kept.got)), kept.what)
     kind: type[ConformanceError] = getattr(errors, kept.kind, ConformanceError)
     return kind(
         kept.what,

@@ -104,15 +104,15 @@ def torch_cache_candidates(spec: ModelSpec) -> list[Path]:
 def find_published(spec: ModelSpec) -> Path | None:
     """Return the first published file in torch's cache, or None if the cache has none.
 
-    A file of which only the beginning of a sha256 is known is found too, but is not proved: its
-    class is ``custom``.
+    A file of which only the beginning of a sha256 is known is passed over: nothing could prove
+    it, and the download of one that can be proved is better.
 
     Raises:
         CheckpointError: A cached file bears a published name and has a wrong digest, or cannot be
             read. It is never removed: it may be somebody's only copy.
     """
     for weights, path in zip(spec.weights, torch_cache_candidates(spec), strict=True):
-        if _lies_at(path):
+        if weights.provable and _lies_at(path):
             check_published(
                 path, weights, next_step="remove the file, or pass other weights: --weights=FILE"
             )
