@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_nothing_half_written(pictures: Dataset, tmp_path: Pa
         f"write_inputs([image], Path({str(tmp_path)!r}), load_spec('squeezenet1_1').preprocess,"
         " 'uint8')\n"
     )
-    ended = subprocess.run(  # noqa: S603 - our own interpreter and code
+    ended = subprocess.run(
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
@@ -158,7 +158,7 @@ def test_no_process_survives_and_every_file_is_whole(
     script.write_text(ENDLESS)
     command = [sys.executable, str(script), str(pictures.images[0].path), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    run = subprocess.Popen(  # noqa: S603 - our own interpreter and script
+    run = subprocess.Popen(
         command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
     assert wait_until(lambda: out.is_dir() and len(list(out.glob("*.bin"))) > 40, 30)

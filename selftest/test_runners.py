@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from conformance.errors import DumpError, ExportError
-from conformance.export.torchvision_import import load_torchvision
+from conformance.export.network import import_torchvision
 from conformance.imagenet.batches import InputBatch, stream_batches
 from conformance.imagenet.dataset import Dataset
 from conformance.metrics.topn import count_topn
@@ -75,7 +75,7 @@ def infer(request: pytest.FixtureRequest, tiny_onnx: Path) -> Infer:
     return functools.partial(infer_with_onnxruntime, tiny_onnx)
 
 
-def run(infer: Infer, pictures: Dataset, batch: int, **options: Any) -> Predictions:  # noqa: ANN401 - passed on as given
+def run(infer: Infer, pictures: Dataset, batch: int, **options: Any) -> Predictions:
     batches = stream_batches(pictures.images, SPEC.preprocess, batch)
     return infer(batches, pictures.names, pictures.labels, **options)
 
@@ -171,7 +171,7 @@ def test_a_model_of_another_input_size_is_named(tiny_onnx: Path, pictures: Datas
 
 @pytest.fixture(scope="module")
 def squeezenet() -> torch.nn.Module:
-    network: torch.nn.Module = load_torchvision().models.squeezenet1_1(weights=None)
+    network: torch.nn.Module = import_torchvision("models").squeezenet1_1(weights=None)
     network.load_state_dict(torch.load(WEIGHTS, weights_only=True))
     return network.eval()
 

@@ -1,1 +1,1 @@
-"""The vendor's tools, as seen from outside their processes."""
+"""The vendor's tools: found, driven, and believed only as far as their files can be checked."""

@@ -1,1 +1,1 @@
-"""Weights to ONNX."""
+"""Weights to ONNX: the checkpoint, the suite's own sample weights, and the exported model."""

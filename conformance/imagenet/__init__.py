@@ -1,1 +1,1 @@
-"""Images to input tensors: dataset, preprocessing, the info file of the inference tool."""
+"""From ImageNet photographs, or drawn stand-ins for them, to input tensors."""

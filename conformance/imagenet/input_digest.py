@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from conformance.errors import DatasetError
-from conformance.export.torchvision_import import load_torchvision
+from conformance.export.network import import_torchvision
 from conformance.imagenet.dataset import ImageFile, shortened
 from conformance.imagenet.preprocess import Prepared
 from conformance.spec import Preprocess
@@ -75,7 +75,7 @@ def independent_input(path: Path, preprocess: Preprocess, kind: Prepared) -> Ten
 
 @functools.cache
 def _transforms(preprocess: Preprocess, kind: Prepared) -> Callable[[Image.Image], object]:
-    transforms = load_torchvision().transforms
+    transforms = import_torchvision("transforms")
     steps = [transforms.Resize(preprocess.resize), transforms.CenterCrop(preprocess.crop)]
     if kind == "float32":
         steps += [

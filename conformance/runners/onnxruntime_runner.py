@@ -11,7 +11,7 @@ from conformance.imagenet.batches import InputBatch
 from conformance.predictions import Labels, Predictions, ScoreCollector
 
 if TYPE_CHECKING:
-    import onnxruntime  # type: ignore[import-untyped] # it ships no types
+    import onnxruntime
 
 
 def infer_with_onnxruntime(
@@ -51,7 +51,7 @@ def infer_with_onnxruntime(
 
 
 def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
-    import onnxruntime  # noqa: PLC0415 - takes long, and a board needs none of it
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

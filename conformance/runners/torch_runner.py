@@ -39,7 +39,7 @@ def infer_with_torch(
         DumpError: The batches do not hold exactly ``names``, the output has the wrong shape, or a
             score is not finite.
     """
-    import torch  # noqa: PLC0415 - takes seconds, and a board needs none of it
+    import torch
 
     kind = torch.float32 if dtype == "float32" else torch.float64
     ready = copy.deepcopy(network).eval().to(kind)
@@ -53,7 +53,7 @@ def infer_with_torch(
 
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
-    import torch  # noqa: PLC0415 - as above
+    import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(count)
