@@ -38,7 +38,7 @@ def infer_with_onnxruntime(
         DumpError: The batches do not hold exactly ``names``, the output has the wrong shape, or a
             score is not finite.
     """
-    session = _session(model, threads)
+    session = open_session(model, threads)
     (source,), (target,) = session.get_inputs(), session.get_outputs()
     collector = ScoreCollector(names, labels, "float32")
     for batch in batches:
@@ -50,7 +50,12 @@ def infer_with_onnxruntime(
     return collector.finish()
 
 
-def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Load an ONNX model with one input and one output on the CPU.
+
+    Raises:
+        ExportError: The model cannot be loaded, or has other inputs or outputs.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
