@@ -1,0 +1,82 @@
+"""Looking early without fooling oneself: fixed looks, and a sequence for any other count."""
+
+from __future__ import annotations
+
+import math
+
+from conformance.errors import ConfigError
+from conformance.metrics.distributions import bisect
+from conformance.metrics.intervals import Interval, require_counts, restricted_lost_rate
+
+LOOKS = (500, 1_000, 2_000, 5_000, 10_000)
+
+
+def look_alpha(images: int, alpha_side: float) -> float:
+    """Return the share of the error that the look at this count may spend.
+
+    Each look spends in proportion to the images it adds, so the shares sum to ``alpha_side`` and
+    the union bound holds however the looks depend on each other. Source: alpha spending, Lan and
+    DeMets, Biometrika 70 (1983) 659, with the linear function of Kim and DeMets, Biometrika 74
+    (1987) 149; adding the shares up is the Bonferroni inequality, which needs no integration.
+
+    Raises:
+        ConfigError: ``images`` is not one of the fixed looks.
+    """
+    if images not in LOOKS:
+        raise ConfigError(
+            "this number of images is not one of the fixed looks",
+            got=images,
+            expected=", ".join(map(str, LOOKS)),
+            next_step="use one of them, or plan `anytime`, which holds at every count",
+        )
+    before = max((look for look in LOOKS if look < images), default=0)
+    return alpha_side * (images - before) / LOOKS[-1]
+
+
+def anytime_interval(gained: int, lost: int, images: int, *, alpha_side: float) -> Interval:
+    """Return bounds of ``P(gained) - P(lost)`` that hold at every count at once.
+
+    A difference is excluded when the counts, averaged over a Jeffreys prior, are ``1/alpha`` times
+    as likely as under the most likely rates with that difference. This ratio never exceeds a
+    martingale of mean one, so by Ville's inequality it passes ``1/alpha`` at any time at all with
+    probability at most ``alpha``. Sources: method of mixtures, Robbins, Annals of Mathematical
+    Statistics 41 (1970) 1397; maximised null, Wasserman, Ramdas and Balakrishnan, PNAS 117 (2020)
+    16880.
+
+    Raises:
+        ConformanceError: No images, or impossible counts.
+    """
+    require_counts(images, gained=gained, lost=lost)
+    observed = (gained - lost) / images
+
+    def excess(difference: float) -> float:
+        return log_evidence(gained, lost, images, difference) + math.log(alpha_side)
+
+    lower = bisect(lambda d: -excess(d), -1.0, observed)
+    return Interval(lower, bisect(excess, observed, 1.0))
+
+
+def log_evidence(gained: int, lost: int, images: int, difference: float) -> float:
+    """Return the log of the evidence against a difference; log(1/alpha) excludes it for good."""
+    counts = (lost, gained, images - lost - gained)
+    return _log_mixture(counts) - _log_likelihood(counts, difference)
+
+
+def _log_mixture(counts: tuple[int, int, int]) -> float:
+    """Log likelihood of counts of three kinds, averaged over the Dirichlet(1/2, 1/2, 1/2)."""
+    prior = 3 * (math.lgamma(0.5)) - math.lgamma(1.5)
+    return (
+        sum(math.lgamma(count + 0.5) for count in counts) - math.lgamma(sum(counts) + 1.5) - prior
+    )
+
+
+def _log_likelihood(counts: tuple[int, int, int], difference: float) -> float:
+    """Log likelihood at the most likely rates that have this difference."""
+    lost, gained, agreeing = counts
+    rate = float(restricted_lost_rate(gained, lost, sum(counts), difference))
+    rates = (rate, rate + difference, 1 - 2 * rate - difference)
+    total = 0.0
+    for count, probability in zip((lost, gained, agreeing), rates, strict=True):
+        if count:
+            total += count * math.log(probability) if probability > 0 else -math.inf
+    return total
