@@ -5,15 +5,19 @@ Equal scores leave a range of counts: a PASS needs the worst of it, a FAIL the b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
-from conformance.metrics.topn import DEPTH, TopN
+from conformance.metrics.batching import decide_batches
+from conformance.metrics.topn import DEPTH, TopN, count_topn
 from conformance.predictions import Predictions, Scores
 from conformance.spec import Accuracy, ModelSpec
 
+_SHOWN = 5  # images named in a message
 _ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
 # Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
 # the images any more.
@@ -93,42 +97,49 @@ def _figure(topn: TopN, n: int, published: float) -> str:
     )
 
 
-def not_comparable(spec: ModelSpec, weights: str, images: str, *ids: str) -> list[Check]:
-    """Return the records of checks that only published weights on the full set allow; else none."""
+def on_full_set(
+    prefix: str, spec: ModelSpec, weights: str, images: str, measure: Callable[[], list[Check]]
+) -> list[Check]:
+    """Measure Top1 and Top5 where a published figure holds, else say why it does not.
+
+    Args:
+        prefix: Name of the two checks, which end in ``.top1`` and ``.top5``.
+        spec: The model.
+        weights: Class of the weights.
+        images: Class of the images.
+        measure: Makes the checks.
+    """
     if weights != "published":
         reason, detail = SkipReason.NOT_PUBLISHED_WEIGHTS, f"the weights are {weights}"
     elif images != "full":
         reason, detail = SkipReason.NOT_FULL_SET, f"the images are {images}"
     else:
-        return []
+        return measure()
     detail += (
         f"; {spec.accuracy.top1_pct} / {spec.accuracy.top5_pct} % hold for the published weights "
         "on the 50,000 validation images\n  next: give --weights=FILE and --imagenet=DIR"
     )
-    return [skipped(check_id, reason, detail) for check_id in ids]
+    return [skipped(f"{prefix}.top{n}", reason, detail) for n, _ in _published(spec.accuracy)]
 
 
-def count_checks(
-    candidate: TopN, reference: Predictions, counted: TopN, bound: float
-) -> list[Check]:
+def count_checks(candidate: Predictions, reference: Predictions, bound: float) -> list[Check]:
     """Counts of two engines differ by no more than the images that rounding can move.
 
     Args:
-        candidate: Counts of the candidate.
-        reference: Scores of the reference.
-        counted: Counts of the reference.
+        candidate: The engine under test.
+        reference: The trusted one, on the same images.
         bound: Largest error of one score; a rank may change where two are within twice of it.
     """
     movable = movable_ranks(reference, bound)
+    counted, against = count_topn(candidate), count_topn(reference)
     return [
         at_most(
             f"accuracy.reference.top{n}",
-            abs(candidate.hits[n - 1] - counted.hits[n - 1]),
+            abs(counted.hits[n - 1] - against.hits[n - 1]),
             movable[n - 1],
             unit="hits apart",
             source=f"images whose label is within {2 * bound:.3g} of rank {n}",
-            detail=f"{candidate.hits[n - 1]} hits against {counted.hits[n - 1]} "
-            f"of {counted.images}",
+            detail=f"{counted.hits[n - 1]} hits against {against.hits[n - 1]} of {against.images}",
         )
         for n in range(1, min(DEPTH, counted.classes) + 1)
     ]
@@ -154,33 +165,32 @@ def _near(
     return counted
 
 
-def agreement_checks(
-    candidate: Predictions, reference: Predictions, bound: float, prefix: str
+def batch_checks(
+    reference: Predictions, first: Predictions, second: Predictions, epsilon: float, prefix: str
 ) -> list[Check]:
-    """Two runs over the same images agree image by image: scores, and decisions outside ties."""
-    apart = np.abs(candidate.scores - reference.scores).max(axis=1)
-    worst = int(np.argmax(apart))
-    top_two = np.sort(np.partition(reference.scores, -2, axis=1)[:, -2:], axis=1)
-    firm = (top_two[:, 1] - top_two[:, 0]) > 2 * bound
-    changed = candidate.scores.argmax(axis=1) != reference.scores.argmax(axis=1)
-    named = [candidate.names[i] for i in np.flatnonzero(changed & firm)[:5]]
+    """Two batch sizes of one model agree image by image: scores, decisions and counted hits.
+
+    Args:
+        reference: The trusted side.
+        first: Predictions at the one batch size.
+        second: Predictions at the other.
+        epsilon: Largest error allowed against the reference.
+        prefix: Name of the group of checks.
+    """
+    hits = (count_topn(first).hits[0], count_topn(second).hits[0])
+    found = decide_batches(
+        reference.scores, first.scores, second.scores, first.names, hits=hits, epsilon=epsilon
+    )
+    source = f"twice the largest error {epsilon:.3g} allowed against the reference"
+    detail = {"source": source, "detail": found.explanation}
+    apart = abs(hits[0] - hits[1])
+    named = f"{found.explanation}\n{', '.join(found.confident[:_SHOWN])}"
     return [
-        at_most(
-            f"{prefix}.scores",
-            float(apart[worst]),
-            2 * bound,
-            source="twice the largest error of float32 on this model",
-            detail=f"worst image: {candidate.names[worst]}",
-        ),
-        equal(
-            f"{prefix}.decisions",
-            int((changed & firm).sum()),
-            0,
-            unit="images",
-            source=f"a decision may change only where the two best are within {2 * bound:.3g}",
-            detail=", ".join(named),
-        ),
-    ]
+        at_most(f"{prefix}.scores", found.largest_error, 2 * epsilon, **detail),
+        equal(f"{prefix}.decisions", len(found.confident), 0, unit="images", source=source,
+              detail=named.strip()),
+        at_most(f"{prefix}.hits", apart, len(found.differing), unit="hits apart", **detail),
+    ]  # fmt: skip
 
 
 def collapse_checks(predictions: Predictions) -> list[Check]:

@@ -133,7 +133,7 @@ def nearest_distance(reference: NDArray[np.float32]) -> float:
 
 
 def _scores(network: Module, inputs: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    import torch  # noqa: PLC0415 - a board runs without torch
+    import torch
 
     with torch.inference_mode():
         batches = torch.split(torch.from_numpy(inputs), batch)
@@ -177,7 +177,7 @@ def _digest(inputs: NDArray[np.float32], names: Sequence[str]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    import torch  # noqa: PLC0415 - a board runs without torch
+    import torch
 
     return {
         "machine": platform.machine(),

@@ -41,7 +41,7 @@ def simulate(
     Raises:
         ConformanceError: A result does not fit into float16.
     """
-    import torch  # noqa: PLC0415 - a board runs without torch
+    import torch
 
     rounded = copy.deepcopy(network).half().float()
     # Copies, because rounding works in place and must not reach the caller's arrays.
@@ -60,8 +60,8 @@ def simulate(
 
 def _rounding(*, pool_in_float16: bool) -> AbstractContextManager[object]:
     """Return a context in which every operator's floating result is rounded to float16."""
-    import torch  # noqa: PLC0415 - a board runs without torch
-    from torch.utils._python_dispatch import (  # noqa: PLC0415 - a board runs without torch
+    import torch
+    from torch.utils._python_dispatch import (
         TorchDispatchMode,
     )
 
@@ -69,7 +69,7 @@ def _rounding(*, pool_in_float16: bool) -> AbstractContextManager[object]:
     class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
             self,
-            func: Any,  # noqa: ANN401 - torch's own operator overload, which has no public type
+            func: Any,
             types: object,
             args: tuple[Any, ...] = (),
             kwargs: dict[str, Any] | None = None,
@@ -87,7 +87,7 @@ def _rounding(*, pool_in_float16: bool) -> AbstractContextManager[object]:
 
 
 def _floating(result: object) -> Iterator[Tensor]:
-    import torch  # noqa: PLC0415 - a board runs without torch
+    import torch
 
     parts = result if isinstance(result, tuple | list) else (result,)
     for part in parts:
@@ -120,7 +120,7 @@ def _mean(
 
 
 def _adaptive_average(values: Tensor, output_size: list[int]) -> Tensor:
-    import torch  # noqa: PLC0415 - a board runs without torch
+    import torch
 
     def spans(size: int, count: int) -> list[slice]:
         return [slice(i * size // count, math.ceil((i + 1) * size / count)) for i in range(count)]
@@ -142,7 +142,7 @@ def _average(  # noqa: PLR0917 - torch's own signature
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    from torch.nn import functional  # noqa: PLC0415 - a board runs without torch
+    from torch.nn import functional
 
     if ceil_mode or divisor_override or not (count_include_pad or padding in (0, [0], [0, 0])):
         raise ConformanceError(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from conformance.errors import DumpError
 
-Scores = NDArray[np.float32]
+Scores = NDArray[np.float32] | NDArray[np.float64]
 
 
 def require_comparable(names: Sequence[str], **sides: Scores) -> None:
