@@ -52,13 +52,13 @@ def choices(scores: Scores) -> NDArray[np.intp]:
     return np.asarray(scores.argmax(axis=1), np.intp)
 
 
-def margins(scores: Scores, k: int = 1) -> Scores:
+def margins(scores: Scores, k: int = 1) -> NDArray[np.float32]:
     """Return how far the k-th best score of each image lies above the next one."""
-    ranked = np.sort(scores, axis=1)
+    ranked: Scores = np.sort(scores, axis=1)
     return np.asarray(ranked[:, -k] - ranked[:, -k - 1], np.float32)
 
 
-def gaps(reference: Scores, candidate: Scores) -> Scores:
+def gaps(reference: Scores, candidate: Scores) -> NDArray[np.float32]:
     """Return by how much each image's candidate choice lies below the reference's choice.
 
     Taken in the reference's scores: zero where both choose alike, at least the margin elsewhere.
@@ -68,7 +68,7 @@ def gaps(reference: Scores, candidate: Scores) -> Scores:
     return np.asarray(best - reference[rows, choices(candidate)], np.float32)
 
 
-def largest_errors(reference: Scores, candidate: Scores) -> Scores:
+def largest_errors(reference: Scores, candidate: Scores) -> NDArray[np.float32]:
     """Return each image's max|candidate - reference|."""
     return np.asarray(np.abs(candidate - reference).max(axis=1), np.float32)
 
