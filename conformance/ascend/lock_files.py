@@ -43,7 +43,7 @@ class LockFolder:
         descriptor = self._acquire(name, mode, time.monotonic() + wait_s)
         try:
             if mode == fcntl.LOCK_EX:
-                write_text(descriptor, json.dumps({"pid": os.getpid(), "user": _user()}))
+                write_text(descriptor, json.dumps({"pid": os.getpid(), "user": user_name()}))
             yield
         finally:
             if mode == fcntl.LOCK_EX:
@@ -154,7 +154,8 @@ def read_json(descriptor: int) -> Any:  # noqa: ANN401 - what a file says
         return None
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return this user's name, or its number where it has no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as in some containers
