@@ -181,7 +181,7 @@ def test_the_mark_of_an_emulator_is_seen(tmp_path: Path, where: str) -> None:
         ("inner", "E19999", "Inner Error!", ""),
     ],
 )
-def test_a_refused_model_is_the_subjects_failure_whatever_the_status(
+def test_a_refused_model_is_the_subjects_failure_with_its_code(
     tmp_path: Path, text: str, code: str, words: str, solution: str
 ) -> None:
     with pytest.raises(ConversionRefused) as caught:
