@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +25,7 @@ from conformance.ascend.inference import (
     require_good_run,
     require_inputs,
     require_outputs,
+    warnings_in,
 )
 from conformance.ascend.marker import is_emulated
 from conformance.ascend.supervisor import run
@@ -165,7 +165,9 @@ class AisBenchTool:
         where = {"log": result.stdout_path}
         perf = parse_printed(result.text, where)
         check_formula(perf, batch=batch, where=where)
-        notes = () if perf.batch else ("the tool does not say which batch size the model holds",)
+        notes = warnings_in(result.text)
+        if not perf.batch:
+            notes += ("the tool does not say which batch size the model holds",)
         return PureAisBenchRun(result, perf, notes, is_emulated(result.text))
 
     def _prepare(self, folder: Path) -> None:
@@ -227,7 +229,7 @@ def _moved_out(summary: Path | None, outputs: Path) -> Path | None:
 def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: int) -> AisBenchRun:
     where = {"log": result.stdout_path, "summary": summary_path}
     perf = parse_printed(result.text, where)
-    notes = []
+    notes = list(warnings_in(result.text))
     if summary_path is None:
         notes.append("this version wrote no summary")
     else:

@@ -14,6 +14,7 @@ from conformance.ascend.inference import (
     require_good_run,
     require_inputs,
     require_outputs,
+    warnings_in,
 )
 from conformance.ascend.marker import is_emulated
 from conformance.ascend.perf_checks import check_perf
@@ -186,7 +187,7 @@ class BenchmarkTool:
             where=where,
         )
         emulated = is_emulated(result.text + text)
-        return BenchmarkRun(result, outputs, perf, path, notes, emulated)
+        return BenchmarkRun(result, outputs, perf, path, warnings_in(result.text) + notes, emulated)
 
 
 def _read(folder: Path, places: list[Path], result: Run) -> tuple[Path, str]:

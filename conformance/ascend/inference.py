@@ -141,6 +141,12 @@ def _blamed_on_board(error: ToolError) -> BoardError:
     )
 
 
+def warnings_in(text: str) -> tuple[str, ...]:
+    """Return the tool's own warnings, each once: they go into the record as notes."""
+    lines = (line.strip() for line in text.splitlines() if "[WARNING]" in line)
+    return tuple(dict.fromkeys(lines))[:SHOWN]
+
+
 def written(outputs: Outputs) -> str:
     """Say how many of the outputs are there: a crash half way keeps what was written."""
     present = _present(outputs.folder) & set(outputs.names)
