@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool, OutputFormat, require_private
+from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool, OutputFormat
 from conformance.ascend.ais_bench_text import check_formula, parse_printed, times_of
+from conformance.ascend.work_folder import require_private
 from conformance.errors import (
     BoardError,
     ConformanceError,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +16,7 @@ from conformance.ascend.ais_bench_text import (
     read_summary,
     times_of,
 )
+from conformance.ascend.chip_guard import AfterRun, nothing_to_do
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.inference import (
     Outputs,
@@ -30,8 +29,12 @@ from conformance.ascend.inference import (
 from conformance.ascend.marker import is_emulated
 from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import Run
-from conformance.ascend.work_folder import private_copy, require_empty, require_legal_path
-from conformance.errors import DatasetError
+from conformance.ascend.work_folder import (
+    private_copy,
+    require_empty,
+    require_legal_path,
+    require_private,
+)
 
 TOOL = "ais_bench"
 # The first output of an image is number 0 here (and 1 in the older benchmark).
@@ -86,11 +89,13 @@ class AisBenchTool:
         python: The interpreter that has it.
         environment: The environment of vendor tools.
         device_id: ACL id of the chip, which must be leased.
+        after_run: Looks after the chip, see ``ChipGuard``.
     """
 
     python: Path
     environment: VendorEnvironment
     device_id: int
+    after_run: AfterRun = nothing_to_do
 
     def infer(
         self,
@@ -175,7 +180,7 @@ class AisBenchTool:
         require_empty(folder, TOOL)
 
     def _run(self, model: Path, folder: Path, limit_s: float, *arguments: str) -> Run:
-        return run(
+        result = run(
             [
                 self.python,
                 "-m",
@@ -189,34 +194,13 @@ class AisBenchTool:
             log=folder / "ais_bench.log",
             limit_s=limit_s,
         )
+        self.after_run(result)
+        return result
 
 
 def input_files(folder: Path) -> list[Path]:
     """Return every file of a folder that ais_bench takes as an input, by name."""
     return sorted(path for path in folder.iterdir() if path.suffix in INPUT_SUFFIXES)
-
-
-def require_private(folder: Path) -> None:
-    """Refuse an input folder that ais_bench refuses: a link, of others, or writable by others.
-
-    Raises:
-        DatasetError: Says which, and how to correct it.
-    """
-    require_legal_path(folder)
-    facts = folder.lstat()
-    problems = {
-        "a link": stat.S_ISLNK(facts.st_mode),
-        "writable by group or others": bool(facts.st_mode & 0o022),
-        "another user's": facts.st_uid != os.geteuid() and facts.st_gid not in os.getgroups(),
-    }
-    if found := [name for name, present in problems.items() if present]:
-        raise DatasetError(
-            "ais_bench does not take this folder of inputs",
-            got=" and ".join(found),
-            expected="a folder of this user, writable by nobody else",
-            where={"folder": folder},
-            next_step=f"chmod go-w {folder}, or use another --scratch=",
-        )
 
 
 def _moved_out(summary: Path | None, outputs: Path) -> Path | None:

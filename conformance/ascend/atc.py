@@ -17,6 +17,7 @@ from conformance.ascend.atc_text import (
     succeeded,
     unclean_lines,
 )
+from conformance.ascend.chip_guard import AfterRun, nothing_to_do
 from conformance.ascend.conversion import Conversion
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.marker import is_emulated
@@ -97,6 +98,7 @@ def convert(
     more_arguments: Sequence[str] = (),
     bank: Path | None = None,
     device_id: int | None = None,
+    after_run: AfterRun = nothing_to_do,
 ) -> ConvertedModel:
     """Convert a model in an empty work folder.
 
@@ -110,6 +112,7 @@ def convert(
         bank: Where tuned operators are kept (``TUNE_BANK_PATH``). Default: an empty folder, so
             that a bank in the user's home never leaks into an untuned model.
         device_id: ACL id of the chip that tuning uses (``ASCEND_DEVICE_ID``).
+        after_run: Looks after that chip, see ``ChipGuard``.
 
     Raises:
         ConversionRefused: ATC says that it cannot convert this model.
@@ -128,6 +131,7 @@ def convert(
         log=folder / LOG_NAME,
         limit_s=limit_s,
     )
+    after_run(result)
     require_success(result)
     return converted(conversion, result, folder / f"{conversion.name}.om")
 

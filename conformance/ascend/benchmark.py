@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.ascend.chip_guard import AfterRun, nothing_to_do
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.inference import (
     Outputs,
@@ -74,11 +75,13 @@ class BenchmarkTool:
         path: The program.
         environment: The environment of vendor tools.
         device_id: ACL id of the chip, which must be leased.
+        after_run: Looks after the chip, see ``ChipGuard``.
     """
 
     path: Path
     environment: VendorEnvironment
     device_id: int
+    after_run: AfterRun = nothing_to_do
 
     def infer(
         self,
@@ -158,7 +161,7 @@ class BenchmarkTool:
 
     def _run(self, model: Path, folder: Path, limit_s: float, *arguments: str) -> Run:
         batch, *rest = arguments
-        return run(
+        result = run(
             [
                 self.path,
                 "-model_type=vision",
@@ -172,6 +175,8 @@ class BenchmarkTool:
             log=folder / "benchmark.log",
             limit_s=limit_s,
         )
+        self.after_run(result)
+        return result
 
     def _measured(self, result: Run, outputs: Outputs, batch: int) -> BenchmarkRun:
         name = f"perf_vision_batchsize_{batch}_device_{self.device_id}.txt"

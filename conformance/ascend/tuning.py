@@ -20,6 +20,7 @@ from conformance.ascend.atc import (
     converted,
     prepare_folder,
 )
+from conformance.ascend.chip_guard import AfterRun, nothing_to_do
 from conformance.ascend.conversion import Conversion
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.supervisor import run
@@ -94,6 +95,7 @@ def tune(
     environment: VendorEnvironment,
     folder: Path,
     device_id: int,
+    after_run: AfterRun = nothing_to_do,
     needs: TuningNeeds | None = None,
     limit_s: float = LIMIT_S,
 ) -> TunedModel:
@@ -106,6 +108,7 @@ def tune(
         environment: The environment of vendor tools.
         folder: Empty work folder; the bank lies in it.
         device_id: ACL id of the chip, which must be leased.
+        after_run: Looks after the chip, see ``ChipGuard``.
         needs: Memory and disk that must be there.
         limit_s: Time limit of the whole.
 
@@ -127,6 +130,7 @@ def tune(
             more_arguments=(AUTO_TUNE,),
             bank=bank,
             device_id=device_id,
+            after_run=after_run,
         )
         return TunedModel(model, "auto_tune", bank_sha256(bank), _improvement(model.run.text))
     except ConversionRefused as refusal:
@@ -145,6 +149,7 @@ def tune(
         env=environment.with_variables(TUNE_BANK_PATH=str(bank), ASCEND_DEVICE_ID=str(device_id)),
         folder=folder / "aoe",
         ends=ends,
+        after_run=after_run,
     )
     return TunedModel(model, "aoe", bank_sha256(bank), _improvement(model.run.text))
 
@@ -165,7 +170,13 @@ def bank_sha256(bank: Path) -> str:
 
 
 def _tune_with_aoe(
-    conversion: Conversion, *, aoe: Path, env: dict[str, str], folder: Path, ends: float
+    conversion: Conversion,
+    *,
+    aoe: Path,
+    env: dict[str, str],
+    folder: Path,
+    ends: float,
+    after_run: AfterRun,
 ) -> ConvertedModel:
     if conversion.variant != "float32":
         raise ToolError(
@@ -184,6 +195,7 @@ def _tune_with_aoe(
             log=folder / f"aoe-job{job}.log",
             limit_s=max(1.0, ends - time.monotonic()),
         )
+        after_run(result)
         result.require_ended("AOE")
         if not AOE_SUCCESS.search(result.text):
             raise result.error("AOE failed", expected="`Aoe process finished`")

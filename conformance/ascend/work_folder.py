@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 from pathlib import Path
 
-from conformance.errors import ToolError
+from conformance.errors import DatasetError, ToolError
 
 # What ais_bench's own checks let through in a path (ais_bench path_security_check, 2023).
 ILLEGAL_IN_PATH = re.compile(r"[^_A-Za-z0-9/.-]")
@@ -54,3 +56,26 @@ def private_copy(source: Path, target: Path) -> Path:
     shutil.copyfile(source, target)
     target.chmod(0o600)
     return target
+
+
+def require_private(folder: Path) -> None:
+    """Refuse an input folder that ais_bench refuses: a link, of others, or writable by others.
+
+    Raises:
+        DatasetError: Says which, and how to correct it.
+    """
+    require_legal_path(folder)
+    facts = folder.lstat()
+    problems = {
+        "a link": stat.S_ISLNK(facts.st_mode),
+        "writable by group or others": bool(facts.st_mode & 0o022),
+        "another user's": facts.st_uid != os.geteuid() and facts.st_gid not in os.getgroups(),
+    }
+    if found := [name for name, present in problems.items() if present]:
+        raise DatasetError(
+            "ais_bench does not take this folder of inputs",
+            got=" and ".join(found),
+            expected="a folder of this user, writable by nobody else",
+            where={"folder": folder},
+            next_step=f"chmod go-w {folder}, or use another --scratch=",
+        )
