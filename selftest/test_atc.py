@@ -490,3 +490,8 @@ def test_a_banks_digest_covers_names_and_contents(tmp_path: Path) -> None:
     assert len(digests) == 3
     os.utime(tmp_path / "a1/soc/a", (1, 1))
     assert bank_sha256(tmp_path / "a1") in digests
+
+
+def test_a_talkative_log_is_clean_below_the_level_of_an_error() -> None:
+    text = "[INFO] GE: error_code 0\n[WARNING] retry failed once\n[ERROR] TBE: broken\n"
+    assert unclean_lines(text) == ("[ERROR] TBE: broken",)

@@ -29,7 +29,7 @@ from conformance.ascend.locks import MachineLocks
 from conformance.ascend.npu_lists import MappedChip, parse_board, parse_cards, parse_mapping
 from conformance.ascend.npu_smi import NpuSmi
 from conformance.ascend.npu_table import Chip, Health, NpuTable, parse_npu_table
-from conformance.ascend.occupancy import Occupancy, chip_use, use_from_samples
+from conformance.ascend.occupancy import Occupancy, chip_use, first_idle, use_from_samples
 from conformance.ascend.socs import agreed_soc, known_socs, soc_version_of
 from conformance.ascend.versions import VersionFact
 from conformance.errors import BoardError, ConfigError
@@ -436,6 +436,33 @@ def test_idle_goes_by_chip_and_leaves_out_our_own_processes() -> None:
     assert use_of(sample("info-310-four-chips"), (0, 2), own=(4711,)) is Occupancy.BUSY
     assert use_of(sample("info-910B4"), (0, 0)) is Occupancy.BUSY
     assert use_of(sample("info-910B4"), (1, 0)) is Occupancy.IDLE
+
+
+def test_the_first_idle_healthy_chip_is_taken(machine: Machine) -> None:
+    text = sample("info-310-four-chips")
+    devices = acl_devices(with_chips(machine, text), {})
+    device, use = first_idle(devices[1:], lambda: parse_npu_table(text))
+    assert (device.chip.key, use.occupancy) == ((0, 3), Occupancy.IDLE)
+
+
+def test_a_chip_of_which_nothing_is_known_comes_after_idle_ones(machine: Machine) -> None:
+    text = sample("info-310B4-alarm").replace("Alarm", "OK   ")
+    mute = text.replace("| 0            1577", "| NA           1577")
+    devices = acl_devices(with_chips(machine, text), {})
+    device, use = first_idle(devices, lambda: parse_npu_table(mute), between_s=0)
+    assert (device.acl_id, use.occupancy) == (0, Occupancy.UNKNOWN)
+
+
+def test_without_a_free_chip_every_chip_is_accounted_for(machine: Machine) -> None:
+    busy = sample("info-310-four-chips")
+    devices = acl_devices(with_chips(machine, busy), {})
+    with pytest.raises(BoardError, match="no chip is free") as caught:
+        first_idle(devices[1:3], lambda: parse_npu_table(busy))
+    assert "NPU 0 chip 1 (310): processes: 4711 benchmark.x86_6" in str(caught.value)
+    sick = acl_devices(with_chips(machine, sample("info-310B4-alarm")), {})
+    with pytest.raises(BoardError, match="no chip is free") as caught:
+        first_idle(sick, lambda: parse_npu_table(busy))
+    assert "Alarm" in str(caught.value)
 
 
 def test_a_users_id_and_name_are_told() -> None:

@@ -56,6 +56,19 @@ def marked(folder: Path) -> list[str]:
     return found
 
 
+def supervised(folder: Path) -> list[int]:
+    """Ids of the processes that run under a supervisor, of those with this test's folder."""
+    found = []
+    for member in psutil.process_iter():
+        try:
+            environ = member.environ()
+            if environ.get(MARK) == str(folder) and "CONFORMANCE_SUPERVISED" in environ:
+                found.append(member.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
 def gone_within(folder: Path, seconds: float) -> list[str]:
     limit = time.monotonic() + seconds
     while (left := marked(folder)) and time.monotonic() < limit:
@@ -133,6 +146,10 @@ def test_a_kill_from_outside_is_told_from_an_exit_status(tmp_path: Path) -> None
         result.require_ended("tool")
 
 
+def test_a_tool_that_kills_its_whole_group_kills_only_itself(tmp_path: Path) -> None:
+    assert run_python(tmp_path, "import os; os.kill(0, 9)").status == -signal.SIGKILL
+
+
 def test_a_kill_below_a_shell_wrapper_is_recognised(tmp_path: Path) -> None:
     result = run_python(tmp_path, "import sys; sys.exit(137)")
     assert "SIGKILL" in result.ending
@@ -168,19 +185,21 @@ def test_survivors_are_named_and_refused(tmp_path: Path) -> None:
 
 
 SUITE = """
-import os, sys
+import os, sys, threading, time
 from pathlib import Path
 from conformance.ascend.supervisor import run
 folder = Path(sys.argv[1])
+if len(sys.argv) > 3:  # a data loader, say: it inherits the pipe to the supervisor
+    threading.Timer(0.5, lambda: os.fork() or time.sleep(10)).start()
 print("running", flush=True)
 run([sys.executable, "-c", sys.argv[2]], env=dict(os.environ), cwd=folder, log=folder / "t.log",
     limit_s=60, grace_s=30)
 """
 
 
-def start_suite(folder: Path) -> subprocess.Popen[bytes]:
+def start_suite(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - this test's own script, an argument list
-        [sys.executable, "-c", SUITE, str(folder), NASTY],
+        [sys.executable, "-c", SUITE, str(folder), NASTY, *more],
         env={**os.environ, "PYTHONPATH": str(ROOT), MARK: str(folder)},
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -199,6 +218,19 @@ def test_nothing_survives_the_death_of_the_suite(
     suite.send_signal(number)
     suite.wait()
     assert gone_within(tmp_path, 5) == []
+
+
+def test_a_forked_child_of_the_suite_does_not_keep_the_tool_alive(tmp_path: Path) -> None:
+    suite = start_suite(tmp_path, "fork")
+    assert suite.stdout
+    suite.stdout.readline()
+    time.sleep(1.5)
+    suite.kill()
+    suite.wait()
+    limit = time.monotonic() + 5
+    while (left := supervised(tmp_path)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert left == []
 
 
 def test_nothing_survives_a_closed_terminal(tmp_path: Path) -> None:

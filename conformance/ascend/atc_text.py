@@ -12,8 +12,9 @@ FAILURE = "ATC run failed"
 # process id and time between.
 CODE = re.compile(r"^\s*(?P<code>[EW][A-Z0-9]\d{2,5}):\s*(?P<text>.*)$")
 SOLUTION = re.compile(r"^\s*(?:Solution|Possible Cause)\s*:\s*(.*)$")
-# Warnings of Python packages inside ATC, and the operator library's note on slow operators.
-HARMLESS = re.compile(r"W11001|Warning\b|^[.\s]*$")
+# Warnings of Python packages inside ATC, the operator library's note on slow operators, and what
+# a more talkative --log prints below the level of an error.
+HARMLESS = re.compile(r"W11001|Warning\b|^[.\s]*$|^\s*\[(?:DEBUG|INFO|WARNING|EVENT|TRACE)\]")
 SUSPECT = re.compile(r"\[ERROR\]|\berror\b|\bfailed\b|Traceback|No space left", re.IGNORECASE)
 
 

@@ -97,7 +97,7 @@ class NpuTable:
         version: Version of npu-smi, which is the driver's; None where the banner is missing.
         chips: Every chip, in the order of the table.
         users: Processes on the chips; None where there is no process table, as on a 310B.
-        npus_in_process_table: Cards that the process table speaks of, busy or not.
+        npus_spoken_of: Cards that the process table speaks of, busy or not.
         emulated: Whether the text carries the mark of an emulated board.
         text: The text itself.
     """
@@ -105,7 +105,7 @@ class NpuTable:
     version: str | None
     chips: tuple[Chip, ...]
     users: tuple[ChipUser, ...] | None
-    npus_in_process_table: frozenset[int]
+    npus_spoken_of: frozenset[int]
     emulated: bool
     text: str
 
@@ -118,15 +118,15 @@ def parse_npu_table(text: str) -> NpuTable:
             not an error here: it is an answer, and the caller shows it.
     """
     rows = [_cells(line) for line in text.splitlines() if line.strip().startswith("|")]
-    chips_text, processes_text = _divided([row for row in rows if row])
+    chip_rows, user_rows = _divided([row for row in rows if row])
     idle = re.findall(r"No running processes found in NPU\s+(\d+)", text)
-    users = tuple(_users(processes_text))
+    users = tuple(_users(user_rows))
     version = re.search(r"npu-smi\s+(\d\S*)", text)
     return NpuTable(
         version=version[1] if version else None,
-        chips=tuple(_chips(chips_text)),
-        users=users if processes_text or idle else None,
-        npus_in_process_table=frozenset(map(int, idle)) | {user.npu for user in users},
+        chips=tuple(_chips(chip_rows)),
+        users=users if user_rows or idle else None,
+        npus_spoken_of=frozenset(map(int, idle)) | {user.npu for user in users},
         emulated=is_emulated(text),
         text=text,
     )

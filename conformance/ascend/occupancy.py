@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from conformance.ascend.devices import Device
 from conformance.ascend.npu_table import Chip, NpuTable
 from conformance.errors import BoardError
 
@@ -58,7 +59,7 @@ def chip_use(
     """
     table = read_table()
     _listed(table, key)
-    if table.users is not None and key[0] in table.npus_in_process_table:
+    if table.users is not None and key[0] in table.npus_spoken_of:
         others = [
             f"{user.pid} {user.name}".rstrip()
             for user in table.users
@@ -71,6 +72,41 @@ def chip_use(
         time.sleep(between_s)
         seen.append(_listed(read_table(), key))
     return use_from_samples(seen)
+
+
+def first_idle(
+    devices: Sequence[Device],
+    read_table: Callable[[], NpuTable],
+    *,
+    between_s: float = BETWEEN_SAMPLES_S,
+) -> tuple[Device, ChipUse]:
+    """Return the first healthy device that nobody uses, else the first of which nothing is known.
+
+    Args:
+        devices: What ACL sees, by rising id.
+        read_table: Asks npu-smi; ``NpuSmi.table``.
+        between_s: Seconds between two looks where there is no process table.
+
+    Raises:
+        BoardError: Every device is in use or not healthy; says by whom and why.
+    """
+    found: list[tuple[Device, ChipUse]] = []
+    for device in devices:
+        if device.chip.health.usable:
+            use = chip_use(read_table, device.chip.key, between_s=between_s)
+            if use.occupancy is Occupancy.IDLE:
+                return device, use
+            found.append((device, use))
+    for device, use in found:
+        if use.occupancy is Occupancy.UNKNOWN:
+            return device, use
+    sick = [f"{d.chip}: {d.chip.health}" for d in devices if not d.chip.health.usable]
+    raise BoardError(
+        "no chip is free",
+        got="; ".join([*sick, *(f"{device.chip}: {use.detail}" for device, use in found)]),
+        expected="a healthy chip without a process on it",
+        next_step="end what runs there, or wait for it",
+    )
 
 
 def use_from_samples(seen: Sequence[Chip]) -> ChipUse:

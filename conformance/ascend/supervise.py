@@ -5,7 +5,8 @@ means that the suite is gone. The tool runs in a session of its own. This proces
 orphan below it (``PR_SET_CHILD_SUBREAPER``), so that a tool which leaves its process group, or its
 parent, is still found. It prints one JSON report and ends.
 
-It is started by its path in Python's isolated mode: it must not import the rest of the suite.
+It is started by its path, with ``-P``: its own folder is not searched for modules, so that it sees
+the same psutil as the suite and nothing else of it.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _supervised(request: dict[str, Any], patience_s: float, token: str) -> dict[
 def _supervisor() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Start the supervisor; on any way out close its pipe, which ends the tool, and wait for it."""
     child = subprocess.Popen(  # noqa: S603 - our own program, an argument list
-        [sys.executable, "-I", str(PROGRAM)],
+        [sys.executable, "-P", str(PROGRAM)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
