@@ -191,9 +191,9 @@ def _assemble(
 
 
 def _try_out(model: OfflineModel) -> None:
-    """Load the model once: an operator that cannot run must not pass the conversion."""
+    """Run the model once: shapes or operators that cannot run must not pass the conversion."""
     try:
-        ChipSession(model, seed=0)
+        ChipSession(model, seed=0).infer(bytes(model.input_bytes))
     except Exception as error:
         raise AtcError(
             "EZ3003",
