@@ -70,6 +70,18 @@ def _fault(row: dict[str, Any]) -> Fault:
     return Fault(tools=tools, batches=batches, **row)
 
 
+def chosen_faults(state: BoardState) -> list[Fault]:
+    """The faults that a board's state switches on.
+
+    Raises:
+        BoardError: it names an unknown one.
+    """
+    unknown = [name for name in state.faults if name not in known_faults()]
+    if unknown:
+        raise BoardError(f"unknown faults: {', '.join(unknown)}")
+    return [known_faults()[name] for name in state.faults]
+
+
 class ActiveFaults:
     """The faults of a board that strike one tool.
 
@@ -82,10 +94,7 @@ class ActiveFaults:
     """
 
     def __init__(self, state: BoardState, tool: str) -> None:
-        unknown = [name for name in state.faults if name not in known_faults()]
-        if unknown:
-            raise BoardError(f"unknown faults: {', '.join(unknown)}")
-        faults = [known_faults()[name] for name in state.faults]
+        faults = chosen_faults(state)
         self._faults = [fault for fault in faults if not fault.tools or tool in fault.tools]
         self._seed = state.seed
 

@@ -19,6 +19,7 @@ from emulator.board import (
     write_atomically,
     write_state,
 )
+from emulator.faults import chosen_faults
 from emulator.install_cann import write_cann
 from emulator.marker import MARK, SENTENCE
 from emulator.tenants import RUN_FOLDER
@@ -66,6 +67,7 @@ class EmulatedBoard:
             BoardError: a field is unknown or its value does not fit.
         """
         state = self.state.changed(**changes)
+        chosen_faults(state)
         write_state(self.folder, state)
         return state
 
@@ -109,6 +111,7 @@ def install(
     # Not resolve(): a virtual environment's interpreter is a link that must stay one.
     board = EmulatedBoard(Path(os.path.abspath(folder)))  # noqa: PTH100  see above
     state = new_state(soc, seed=seed, cann=cann).changed(faults=[fault] if fault else [])
+    chosen_faults(state)
     library = board.folder / "python" / "lib"
     for path in (board.bin, board.python.parent, library, board.folder / RUN_FOLDER):
         path.mkdir(parents=True, exist_ok=True)

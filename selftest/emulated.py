@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -49,7 +51,13 @@ class GraphBuilder:
         self.weights.append(numpy_helper.from_array(values, name))
         return name
 
-    def add(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: object) -> str:
+    def add(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        output: str = "",
+        **attributes: Any,  # noqa: ANN401  as onnx types them
+    ) -> str:
         output = output or f"t{len(self.nodes)}"
         node = helper.make_node(kind, inputs, [output], name=f"{kind}_{len(self.nodes)}",
                                 **attributes)  # fmt: skip
@@ -57,7 +65,11 @@ class GraphBuilder:
         return output
 
     def conv(
-        self, source: str, channels: tuple[int, int], kernel: int, **attributes: object
+        self,
+        source: str,
+        channels: tuple[int, int],
+        kernel: int,
+        **attributes: Any,  # noqa: ANN401  as onnx types them
     ) -> str:
         number = len(self.nodes)
         given, made = channels
@@ -93,7 +105,7 @@ def classifier(seed: int = 0, *, opset: int = 11, batch: str | int = "-1") -> Mo
     flat = build.add("Flatten", [mean])
     weight, bias = build.weight("dense", CLASSES, 32), build.weight("dense_bias", CLASSES)
     # Trained classifiers spread their scores over ten or so; so does this one.
-    scale = numpy_helper.from_array(np.float32([2.0]), "scale")
+    scale = numpy_helper.from_array(np.array([2.0], np.float32), "scale")
     build.weights.append(scale)
     scores = build.add("Gemm", [flat, weight, bias], transB=1)
     build.add("Mul", [scores, "scale"], "class")
@@ -130,11 +142,12 @@ def random_images(count: int, seed: int) -> np.typing.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Result:
-    """How a program ended: its exit status and what it printed."""
+    """How a program ended: its exit status, what it printed, and how long it ran."""
 
     status: int
     stdout: str
     stderr: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -144,21 +157,23 @@ class Bench:
     board: EmulatedBoard
     folder: Path
 
-    def environment(self, **variables: str) -> dict[str, str]:
+    def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
         base = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
-        return {**self.board.environment(base), **variables}
+        return {**self.board.environment(base), **(more or {})}
 
-    def run(self, *argv: str, limit_s: float = 60, **variables: str) -> Result:
+    def run(self, *argv: str, env: dict[str, str] | None = None) -> Result:
+        started_s = time.monotonic()
         done = subprocess.run(  # noqa: S603  the program is the board's own
             [str(self.program(argv[0])), *argv[1:]],
             cwd=self.folder,
-            env=self.environment(**variables),
+            env=self.environment(env),
             capture_output=True,
             text=True,
-            timeout=limit_s,
+            timeout=60,
             check=False,
         )
-        return Result(done.returncode, done.stdout, done.stderr)
+        seconds = time.monotonic() - started_s
+        return Result(done.returncode, done.stdout, done.stderr, seconds)
 
     @contextmanager
     def running(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -178,7 +193,9 @@ class Bench:
     def program(self, name: str) -> Path:
         return self.board.python if name == "python3" else self.board.bin / name
 
-    def atc(self, *more: str, batch: int = 16, output: str = "", **variables: str) -> Result:
+    def atc(
+        self, *more: str, batch: int = 16, output: str = "", env: dict[str, str] | None = None
+    ) -> Result:
         return self.run(
             "atc",
             "--framework=5",
@@ -188,10 +205,10 @@ class Bench:
             f"--output={output or f'model_bs{batch}'}",
             f"--soc_version={self.board.state.soc}",
             *more,
-            **variables,
+            env=env,
         )
 
-    def benchmark(self, *more: str, batch: int = 16, **variables: str) -> Result:
+    def benchmark(self, *more: str, batch: int = 16, env: dict[str, str] | None = None) -> Result:
         return self.run(
             f"benchmark.{os.uname().machine}",
             "-model_type=vision",
@@ -204,13 +221,11 @@ class Bench:
             "-output_binary=False",
             "-useDvpp=False",
             *more,
-            **variables,
+            env=env,
         )
 
-    def ais_bench(self, *more: str, batch: int = 16, **variables: str) -> Result:
-        return self.run(
-            "python3", "-m", "ais_bench", f"--model=model_bs{batch}.om", *more, **variables
-        )
+    def ais_bench(self, *more: str, batch: int = 16) -> Result:
+        return self.run("python3", "-m", "ais_bench", f"--model=model_bs{batch}.om", *more)
 
     def images(self, count: int, folder: str = "prep", seed: int = 0) -> None:
         """Write ``count`` random input tensors and the info file that lists them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]  # it has no types
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -13,8 +13,8 @@ from emulator.om import Aipp, OfflineModel, TensorSpec
 from emulator.session import ChipSession, Values
 from selftest.emulated import SIDE, GraphBuilder, classifier, random_images, squeezenet
 
-MEAN = np.float32([123.675, 116.28, 103.53])
-FACTOR = np.float32([0.0171247538316637, 0.0175070028011204, 0.0174291938997821])
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+FACTOR = np.array([0.0171247538316637, 0.0175070028011204, 0.0174291938997821], np.float32)
 
 
 def bound(batch: int, model: ModelProto | None = None) -> ModelProto:
@@ -132,9 +132,10 @@ def test_two_nodes_that_share_weights_are_jittered_apart() -> None:
     content = build.model(SIDE, batch=1).SerializeToString()
     model = ModelProto.FromString(chip_graph(content, batch=1, seed=0))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    used = [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
-    assert not np.array_equal(*used)
-    for values in used:
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    first_used, second_used = (weights[node.input[1]] for node in convolutions)
+    assert not np.array_equal(first_used, second_used)
+    for values in (first_used, second_used):
         assert np.abs(values / to_half(weights["shared"]) - 1).max() < 1e-6
 
 

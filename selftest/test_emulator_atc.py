@@ -202,7 +202,7 @@ def test_aipp_that_does_not_fit_is_refused(bench: Bench, old: str, new: str) -> 
 def test_tuning_writes_a_bank_that_later_conversions_use(tmp_path: Path) -> None:
     bench = make_bench(tmp_path)
     private = {"TUNE_BANK_PATH": str(tmp_path / "bank")}
-    tuned = bench.atc("--auto_tune_mode=RL,GA", output="tuned", **private)
+    tuned = bench.atc("--auto_tune_mode=RL,GA", output="tuned", env=private)
     assert tuned.status == 0
     assert om_of(bench, "tuned").tuned
     assert sorted(path.name for path in (tmp_path / "bank" / "Ascend310").iterdir()) == [
@@ -211,9 +211,9 @@ def test_tuning_writes_a_bank_that_later_conversions_use(tmp_path: Path) -> None
     ]
     assert bench.atc(output="plain").status == 0
     assert not om_of(bench, "plain").tuned
-    assert bench.atc(output="leaked", **private).status == 0
+    assert bench.atc(output="leaked", env=private).status == 0
     assert om_of(bench, "leaked").tuned
-    assert bench.atc(output="off", ENABLE_TUNE_BANK="False", **private).status == 0
+    assert bench.atc(output="off", env={**private, "ENABLE_TUNE_BANK": "False"}).status == 0
     assert not om_of(bench, "off").tuned
 
 
@@ -299,8 +299,8 @@ def test_help_returns_0(bench: Bench) -> None:
 
 
 def test_log_goes_to_stdout_where_it_is_asked_for(bench: Bench) -> None:
-    assert "GE(" in bench.atc("--log=debug", ASCEND_SLOG_PRINT_TO_STDOUT="1").stdout
-    assert "GE(" not in bench.atc("--log=error", ASCEND_SLOG_PRINT_TO_STDOUT="1").stdout
+    assert "GE(" in bench.atc("--log=debug", env={"ASCEND_SLOG_PRINT_TO_STDOUT": "1"}).stdout
+    assert "GE(" not in bench.atc("--log=error", env={"ASCEND_SLOG_PRINT_TO_STDOUT": "1"}).stdout
 
 
 TENSOR = TensorSpec("x", (1, 3), "float32")
