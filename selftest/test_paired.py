@@ -147,8 +147,8 @@ def test_the_confidence_sequence_is_wider_and_still_decides() -> None:
 
 def test_the_confidence_sequence_is_where_the_likelihood_ratio_says() -> None:
     """Brute force: average the likelihood over draws of the prior, maximise it under the null."""
-    lost, gained, agreeing = 3, 9, 48
-    draws = np.random.default_rng(0).dirichlet([0.5] * 3, size=400_000)
+    lost, gained, agreeing = 1, 4, 55
+    draws = np.random.default_rng(0).dirichlet(sequential.PRIOR, size=400_000)
     mixture = (draws[:, 0] ** lost * draws[:, 1] ** gained * draws[:, 2] ** agreeing).mean()
     got = sequential.anytime_interval(gained, lost, 60, alpha_side=0.05)
     for limit in (got.lower, got.upper):
