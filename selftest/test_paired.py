@@ -241,6 +241,15 @@ def test_census_bounds_are_exact_to_the_image(hits: int, status: Status) -> None
     assert _census(hits).status is status
 
 
+def test_census_bounds_are_whole_images_inside_the_figures() -> None:
+    """57.178 % of 700 images are 400.2, 58.678 % are 410.7."""
+    decision = census.decide_census(
+        400, published_pct=58.178, max_drop_points=1.0, suspicious_gain_points=0.5, images=700
+    )
+    assert (decision.least_hits, decision.most_hits) == (401, 410)
+    assert decision.status is Status.FAIL
+
+
 def test_census_shows_both_readings_of_the_drop() -> None:
     decision = _census(28_589)
     assert decision.drop_points == pytest.approx(1.0)
