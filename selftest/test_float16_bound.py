@@ -89,15 +89,26 @@ def test_neither_network_nor_images_are_changed(pool: str, images: NDArray[np.fl
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
 
 
-def test_a_float16_pool_adds_one_value_after_the_other() -> None:
+@pytest.mark.parametrize(
+    ("pool", "ones", "window"),
+    [
+        (nn.AdaptiveAvgPool2d(1), 15, 16),
+        (_Mean(), 15, 16),
+        (nn.AdaptiveAvgPool2d((2, 1)), 7, 8),
+        (nn.AvgPool2d(2), 3, 4),
+        (nn.AvgPool2d(3, stride=1, padding=1), 3, 9),
+    ],
+)
+def test_a_float16_pool_adds_one_value_after_the_other(
+    pool: nn.Module, ones: int, window: int
+) -> None:
     """2048 + 1 = 2048 in float16: the ones are lost when they come after the large value."""
     values = np.ones((1, 1, 4, 4), np.float32)
     values[0, 0, 0, 0] = 2048
-    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    stored = float16_simulation.simulate(network, values, pool_in_float16=False)
-    pooled = float16_simulation.simulate(network, values, pool_in_float16=True)
-    assert stored.item() == np.float16((2048 + 15) / 16)
-    assert pooled.item() == 2048 / 16
+    stored = float16_simulation.simulate(pool, values, pool_in_float16=False)
+    pooled = float16_simulation.simulate(pool, values, pool_in_float16=True)
+    assert stored.flat[0] == np.float16((2048 + ones) / window)
+    assert pooled.flat[0] == np.float16(2048 / window)
 
 
 def test_windows_of_different_sizes_are_refused(images: NDArray[np.float32]) -> None:

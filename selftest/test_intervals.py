@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,3 +160,24 @@ def test_an_interval_knows_inside_and_outside() -> None:
     assert got.outside(0.6, 1)
     assert not got.outside(0.5, 1)
     assert math.isclose(got.half_width, 0.5)
+
+
+def test_a_board_without_scipy_and_torch_can_decide() -> None:
+    """Import every metric and decide agreement, accuracy and throughput with both blocked."""
+    program = """
+import importlib, pkgutil, sys
+sys.modules.update(dict.fromkeys(["scipy", "torch", "torchvision", "matplotlib"]))
+import conformance.metrics as metrics
+for module in pkgutil.iter_modules(metrics.__path__):
+    importlib.import_module(f"conformance.metrics.{module.name}")
+from conformance.metrics import flip_rate, paired, throughput
+print(flip_rate.decide_flip_rate(3, 500).status)
+print(paired.images_to_settle(5, 5, 500))
+print(throughput.decide_in_looks([100, 100.1, 99.9, 100.2, 99.8], 100.0).status)
+"""
+    root = Path(intervals.__file__).parents[2]
+    done = subprocess.run(  # noqa: S603 - our own interpreter and the program above
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["PASS", "3800", "PASS"]

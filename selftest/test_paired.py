@@ -147,8 +147,8 @@ def test_the_confidence_sequence_is_wider_and_still_decides() -> None:
 
 def test_the_confidence_sequence_is_where_the_likelihood_ratio_says() -> None:
     """Brute force: average the likelihood over draws of the prior, maximise it under the null."""
-    lost, gained, agreeing = 3, 9, 48
-    draws = np.random.default_rng(0).dirichlet([0.5] * 3, size=400_000)
+    lost, gained, agreeing = 1, 4, 55
+    draws = np.random.default_rng(0).dirichlet(sequential.PRIOR, size=400_000)
     mixture = (draws[:, 0] ** lost * draws[:, 1] ** gained * draws[:, 2] ** agreeing).mean()
     got = sequential.anytime_interval(gained, lost, 60, alpha_side=0.05)
     for limit in (got.lower, got.upper):
@@ -239,6 +239,15 @@ def _census(hits: int) -> census.CensusDecision:
 )
 def test_census_bounds_are_exact_to_the_image(hits: int, status: Status) -> None:
     assert _census(hits).status is status
+
+
+def test_census_bounds_are_whole_images_inside_the_figures() -> None:
+    """57.178 % of 700 images are 400.2, 58.678 % are 410.7."""
+    decision = census.decide_census(
+        400, published_pct=58.178, max_drop_points=1.0, suspicious_gain_points=0.5, images=700
+    )
+    assert (decision.least_hits, decision.most_hits) == (401, 410)
+    assert decision.status is Status.FAIL
 
 
 def test_census_shows_both_readings_of_the_drop() -> None:

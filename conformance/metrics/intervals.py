@@ -111,9 +111,7 @@ def restricted_lost_rate(
     b = -gain - loss + (2 * n - gain + loss) * d
     c = -loss * d * (1 - d)
     root = np.sqrt(np.maximum(b * b - 4 * a * c, 0))
-    # The plain formula subtracts two nearly equal numbers when b > 0.
-    stable = np.divide(-2 * c, b + root, out=np.zeros_like(root), where=b + root > 0)
-    return np.where(b > 0, stable, (root - b) / (2 * a))
+    return np.asarray((root - b) / (2 * a), np.float64)
 
 
 def tango_score(
