@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 MIB = 2**20
-_REAL_IMAGES = 256
+_REAL_IMAGES = 64
 _WORKERS = 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import os
 import platform
@@ -12,6 +12,10 @@ from pathlib import Path
 from benchmarks.measurement import Row
 
 _PACKAGES = ("pillow", "numpy", "torch", "torchvision", "onnxruntime")
+_INTRODUCTION = (
+    "Written by `make bench`. Both sides of a row are timed in turns within one run, so a busy "
+    "machine slows both; *theirs* is the guide's algorithm, or what the note says."
+)
 _COLUMNS = ("job", "ours", "theirs", "ratio: median (min to max)", "goal", "met")
 
 
@@ -19,8 +23,7 @@ def page(sections: Mapping[str, tuple[str, list[Row]]], subject: str, *, quick: 
     """Return the page: for each title its note and its rows, and what it was measured on."""
     parts = [
         "# Benchmarks",
-        "Written by `make bench`. Both sides of a row are timed in turns within one run, so a busy "
-        "machine slows both; *theirs* is the guide's algorithm, or what the note says.",
+        _INTRODUCTION,
         f"Measured on {today()} with {machine()}; {subject}.",
     ]
     if quick:
@@ -40,7 +43,7 @@ def markdown(rows: Iterable[Row]) -> str:
 
 def today() -> str:
     """Return the date, UTC."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
+    return dt.datetime.now(dt.UTC).date().isoformat()
 
 
 def machine() -> str:
