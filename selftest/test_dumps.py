@@ -110,7 +110,20 @@ def test_an_extra_file_is_named(tmp_path: Path, extra: str) -> None:
 @pytest.mark.parametrize("again", ["_0.txt", "_1.bin"])
 def test_a_repeated_result_is_named(tmp_path: Path, again: str) -> None:
     (txt(tmp_path) / f"ILSVRC2012_val_00000002{again}").write_text(line(table()[1]))
-    with pytest.raises(DumpError, match=f"several layouts[\\s\\S]*00000002{again}"):
+    with pytest.raises(DumpError, match=f"extra[\\s\\S]*00000002{again}"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("again", ["_0.txt", "_1.bin"])
+def test_two_results_of_the_first_image_are_named(tmp_path: Path, again: str) -> None:
+    (txt(tmp_path) / f"ILSVRC2012_val_00000001{again}").write_text(line(table()[1]))
+    with pytest.raises(DumpError, match=f"several results[\\s\\S]*00000001{again}"):
+        read(tmp_path)
+
+
+def test_the_first_image_may_be_the_missing_one(tmp_path: Path) -> None:
+    (txt(tmp_path) / "ILSVRC2012_val_00000001_1.txt").unlink()
+    with pytest.raises(DumpError, match=r"missing[\s\S]*00000001_1\.txt"):
         read(tmp_path)
 
 
@@ -299,17 +312,17 @@ def test_every_spelling_of_a_number_reads_as_numpy_reads_it(
     finite = np.isfinite(expected).all()
     if finite:
         # As numbers, not as bytes: an integer's minus before 0 is no part of its value.
-        assert np.array_equal(parse_line(gap.join(fields).encode(), Path("x")), expected)
+        assert np.array_equal(parse_line(gap.join(fields).encode(), "x"), expected)
     else:
         with pytest.raises(DumpError, match="no finite number"):
-            parse_line(gap.join(fields).encode(), Path("x"))
+            parse_line(gap.join(fields).encode(), "x")
 
 
 @given(content=st.binary(max_size=40).map(bytes.strip).filter(bool))
 def test_any_bytes_are_finite_numbers_or_a_named_error(content: bytes) -> None:
     refusal = "x_1.txt"
     try:
-        row = parse_line(content, Path("x_1.txt"))
+        row = parse_line(content, "x_1.txt")
     except DumpError as error:
         refusal, row = str(error), np.zeros(1, np.float32)
     assert "x_1.txt" in refusal

@@ -34,16 +34,16 @@ def val(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("script", "model", "kind"),
+    ("script", "leading", "kind"),
     [
         ("imagenet_torch_preprocess.py", ["squeezenet1_1"], "float32"),
         ("squeezenet1_1_preprocess.py", [], "uint8"),
     ],
 )
 def test_images_become_inputs(
-    val: Dataset, tmp_path: Path, script: str, model: list[str], kind: str
+    val: Dataset, tmp_path: Path, script: str, leading: list[str], kind: str
 ) -> None:
-    ended = run(script, *model, val.root, tmp_path / "prep")
+    ended = run(script, *leading, val.root, tmp_path / "prep")
     assert ended.returncode == 0, ended.stderr
     assert "disk: " in ended.stdout
     assert "3 inputs written" in ended.stdout

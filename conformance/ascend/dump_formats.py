@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import struct
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ _BLANKS = b" \t\r\n"
 _floats = msgspec.json.Decoder(tuple[float, ...])
 
 
-def read_txt(path: Path) -> tuple[bytes, bool]:
+def read_txt(path: str) -> tuple[bytes, bool]:
     """Read the one line of a TXT dump.
 
     Returns:
@@ -42,22 +41,22 @@ def read_txt(path: Path) -> tuple[bytes, bool]:
     return line, content[-1:] in _BLANKS
 
 
-def parse_line(line: bytes, path: Path) -> Row:
+def parse_line(line: bytes, path: str) -> Row:
     """Parse numbers between blanks into float32, each rounded once from its decimal text.
 
     Raises:
         DumpError: A field is not a finite number; names file, field and text.
     """
     try:
-        values = _floats.decode(b"[%b]" % line.replace(b" ", b","))
-        if len(values) == line.count(b" ") + 1:  # else the line itself held a comma
+        if b"," not in line:
+            values = _floats.decode(b"[%b]" % line.replace(b" ", b","))
             return np.frombuffer(struct.pack(f"={len(values)}f", *values), np.float32)
     except (msgspec.DecodeError, OverflowError):
         pass  # not the plain form: the fields one by one find out whether it is wrong
     return np.array([_number(field, n, path) for n, field in enumerate(line.split())], np.float32)
 
 
-def _number(field: bytes, position: int, path: Path) -> float:
+def _number(field: bytes, position: int, path: str) -> float:
     value = float(field) if _NUMBER.fullmatch(field) else float("nan")
     if not abs(value) <= float(np.finfo(np.float32).max):
         got = f"field {position + 1}: {field[:40]!r}"
@@ -71,7 +70,7 @@ def looks_cut(line: bytes) -> bool:
     return len(set(others)) == 1 and last < others[0]
 
 
-def read_bin(path: Path, row: Row) -> None:
+def read_bin(path: str, row: Row) -> None:
     """Fill ``row`` with the little-endian float32 values of a BIN dump of the same size.
 
     Raises:
@@ -91,14 +90,14 @@ def read_bin(path: Path, row: Row) -> None:
         raise dump_error("a dump has the wrong size", path, got, f"{row.nbytes} bytes")
 
 
-def read_npy(path: Path) -> Row:
+def read_npy(path: str) -> Row:
     """Read an NPY dump of one image: floating point, all axes but one of length 1.
 
     Raises:
         DumpError: The file is unreadable, no such array, or not floating point; names it.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - paths are plain text here, for speed
             array = np.lib.format.read_array(file, allow_pickle=False)
             rest = file.read(1)
     except OSError as error:
@@ -112,7 +111,7 @@ def read_npy(path: Path) -> Row:
     return array.reshape(-1).astype(np.float32)
 
 
-def dump_error(what: str, path: Path, got: object, expected: object) -> DumpError:
+def dump_error(what: str, path: str, got: object, expected: object) -> DumpError:
     """Make the error that one result file is wrong."""
     return DumpError(
         what,
@@ -123,7 +122,7 @@ def dump_error(what: str, path: Path, got: object, expected: object) -> DumpErro
     )
 
 
-def _content(path: Path) -> bytes:
+def _content(path: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -136,5 +135,5 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _unreadable(path: Path, error: OSError) -> DumpError:
+def _unreadable(path: str, error: OSError) -> DumpError:
     return dump_error("a dump cannot be read", path, error, "a readable file")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -32,14 +31,13 @@ from conformance.predictions import Labels, Predictions
 
 Format = Literal["txt", "bin", "npy"]
 
-_DUMP = re.compile(r"(.+)_([01])\.(txt|bin|npy)", re.DOTALL)
 _NAMES_SHOWN = 5
 _FLOAT32 = 4
 # The kernel stamps files with a clock that ticks every few milliseconds and lags time.time().
 _CLOCK_TICK_S = 0.02
 
 
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class DumpLayout:
     """How a tool names its results: number of the first output, and the format.
 
@@ -54,6 +52,10 @@ class DumpLayout:
     def file_name(self, stem: str) -> str:
         """Return the name of the result file of one image."""
         return f"{stem}_{self.index}.{self.format}"
+
+
+_FORMATS: tuple[Format, ...] = ("txt", "bin", "npy")
+_LAYOUTS = tuple(DumpLayout(index, form) for index in (0, 1) for form in _FORMATS)
 
 
 def read_dumps(
@@ -87,19 +89,13 @@ def read_dumps(
     if not names:
         raise DumpError("no results to read", got="no image", expected="at least one image")
     found = _listed(folder)
-    stems = stems_by_name(names)
-    layout = layout or _layout(found, set(stems.values()), folder)
-    files = [layout.file_name(stem) for stem in stems.values()]
+    stems = tuple(stems_by_name(names).values())
+    layout = layout or _layout(found, stems, folder)
+    files = [layout.file_name(stem) for stem in stems]
     _demand_exactly(found, files, folder)
     if started is not None:
         _demand_fresh(found, files, started, folder)
-    paths = [folder / file for file in files]
-    if layout.format == "bin":
-        sizes = [found[file].st_size for file in files]
-        scores = _from_bin(paths, sizes, classes)
-    else:
-        rows = _txt_rows(paths) if layout.format == "txt" else map(read_npy, paths)
-        scores = _from_rows(rows, paths, classes)
+    scores = _scores([found[file].path for file in files], layout.format, classes)
     if scores.shape[1] > classes:
         if keep_background:
             return Predictions(tuple(names), scores, labels + 1)
@@ -107,10 +103,10 @@ def read_dumps(
     return Predictions(tuple(names), scores, labels)
 
 
-def _listed(folder: Path) -> dict[str, os.stat_result]:
+def _listed(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat() for entry in entries}
+            return {entry.name: entry for entry in entries}
     except OSError as error:
         raise DumpError(
             "result folder cannot be read",
@@ -121,24 +117,27 @@ def _listed(folder: Path) -> dict[str, os.stat_result]:
         ) from None
 
 
-def _layout(found: Iterable[str], stems: set[str], folder: Path) -> DumpLayout:
-    """Return the one layout in which the expected images' results are there."""
-    examples: dict[DumpLayout, str] = {}
-    for name in found:
-        match = _DUMP.fullmatch(name)
-        if match and match[1] in stems:
-            format_: Format = match[3]  # type: ignore[assignment] # the pattern allows these alone
-            examples.setdefault(DumpLayout(int(match[2]), format_), name)
-    if len(examples) != 1:
-        every = sorted(found)
-        raise DumpError(
-            "results come in several layouts" if examples else "no results of these images",
-            got=_shortened(sorted(examples.values()) or every) or "an empty folder",
-            expected="NAME_1.* (benchmark) or NAME_0.* (ais_bench), txt, bin or npy, of each image",
-            where={"folder": folder},
-            next_step="empty the result folder and run the inference again",
-        )
-    return next(iter(examples))
+def _layout(found: Mapping[str, object], stems: Sequence[str], folder: Path) -> DumpLayout:
+    """Return the layout of the first image that has a result; all others must then share it."""
+    for stem in stems:
+        there = [layout for layout in _LAYOUTS if layout.file_name(stem) in found]
+        if len(there) == 1:
+            return there[0]
+        if there:
+            raise DumpError(
+                "an image has several results",
+                got=", ".join(layout.file_name(stem) for layout in there),
+                expected="one result for each image",
+                where={"folder": folder},
+                next_step="empty the result folder and run the inference again",
+            )
+    raise DumpError(
+        "no results of these images",
+        got=_shortened(sorted(found)) or "an empty folder",
+        expected="NAME_1.* (benchmark) or NAME_0.* (ais_bench), txt, bin or npy, of each image",
+        where={"folder": folder},
+        next_step="run the inference first, or give its result folder",
+    )
 
 
 def _demand_exactly(found: Mapping[str, object], files: Sequence[str], folder: Path) -> None:
@@ -156,11 +155,11 @@ def _demand_exactly(found: Mapping[str, object], files: Sequence[str], folder: P
 
 
 def _demand_fresh(
-    found: Mapping[str, os.stat_result], files: Sequence[str], started: float, folder: Path
+    found: Mapping[str, os.DirEntry[str]], files: Sequence[str], started: float, folder: Path
 ) -> None:
-    oldest = started - _CLOCK_TICK_S
-    if stale := [file for file in files if found[file].st_mtime < oldest]:
-        age_s = started - min(found[file].st_mtime for file in stale)
+    written = {file: found[file].stat().st_mtime for file in files}
+    if stale := [file for file in files if written[file] < started - _CLOCK_TICK_S]:
+        age_s = started - min(written[file] for file in stale)
         raise DumpError(
             "results are older than this run",
             got=f"{len(stale)}: {_shortened(stale)}, up to {age_s:.1f} s older than its start",
@@ -170,7 +169,13 @@ def _demand_fresh(
         )
 
 
-def _txt_rows(paths: Sequence[Path]) -> Iterable[Row]:
+def _scores(paths: Sequence[str], form: Format, classes: int) -> npt.NDArray[np.float32]:
+    if form == "bin":
+        return _from_bin(paths, classes)
+    return _from_rows(_txt_rows(paths) if form == "txt" else map(read_npy, paths), paths, classes)
+
+
+def _txt_rows(paths: Sequence[str]) -> Iterable[Row]:
     """Yield parsed rows, and afterwards refuse numbers that were cut short.
 
     Whether a tool puts a blank behind the last number is its habit; then each of its files has one.
@@ -188,7 +193,7 @@ def _txt_rows(paths: Sequence[Path]) -> Iterable[Row]:
         raise _cut(unended[0])
 
 
-def _cut(path: Path) -> DumpError:
+def _cut(path: str) -> DumpError:
     return dump_error(
         "a dump is cut in the middle of a number",
         path,
@@ -197,7 +202,7 @@ def _cut(path: Path) -> DumpError:
     )
 
 
-def _from_rows(rows: Iterable[Row], paths: Sequence[Path], classes: int) -> npt.NDArray[np.float32]:
+def _from_rows(rows: Iterable[Row], paths: Sequence[str], classes: int) -> npt.NDArray[np.float32]:
     scores = np.empty((len(paths), 0), np.float32)
     for number, (row, path) in enumerate(zip(rows, paths, strict=True)):
         if number == 0:
@@ -209,15 +214,15 @@ def _from_rows(rows: Iterable[Row], paths: Sequence[Path], classes: int) -> npt.
     return scores
 
 
-def _from_bin(paths: Sequence[Path], sizes: Sequence[int], classes: int) -> npt.NDArray[np.float32]:
-    width = classes + 1 if sizes[0] == (classes + 1) * _FLOAT32 else classes
-    scores = np.empty((len(paths), width), "<f4")
+def _from_bin(paths: Sequence[str], classes: int) -> npt.NDArray[np.float32]:
+    with_background = os.stat(paths[0]).st_size == (classes + 1) * _FLOAT32  # noqa: PTH116 - text
+    scores = np.empty((len(paths), classes + with_background), "<f4")
     for path, row in zip(paths, scores, strict=True):
         read_bin(path, row)
     return scores
 
 
-def _demand_width(width: int, classes: int, path: Path) -> None:
+def _demand_width(width: int, classes: int, path: str) -> None:
     if width not in {classes, classes + 1}:
         raise dump_error(
             "a dump has the wrong width",
@@ -227,12 +232,12 @@ def _demand_width(width: int, classes: int, path: Path) -> None:
         )
 
 
-def _mixed_widths(path: Path, width: int, first: Path, usual: int) -> DumpError:
+def _mixed_widths(path: str, width: int, first: str, usual: int) -> DumpError:
     return dump_error(
         "a dump has the wrong width",
         path,
         f"{width} numbers, cut short or joined",
-        f"{usual} numbers, as in {first.name}",
+        f"{usual} numbers, as in {first}",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -15,9 +14,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
-
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from conformance.errors import ConformanceError
 
@@ -60,16 +56,18 @@ def each_in_order(
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     workers = min(workers, len(chunks))
     results = map(work, chunks) if workers <= 1 else _pooled(work, chunks, workers)
-    with contextlib.closing(_shown(results, chunks, title)) as shown:
-        yield from shown
+    yield from _shown(results, chunks, title) if title else results
 
 
 def _shown(
     results: Iterator[Result], chunks: Sequence[Sequence[Item]], title: str
 ) -> Generator[Result, None, None]:
+    # Workers import this module to start, and show nothing.
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(file=sys.stderr), disable=not title)
-    with bar:
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
         task = bar.add_task(title, total=sum(map(len, chunks)))
         for chunk, result in zip(chunks, results, strict=True):
             bar.advance(task, len(chunk))

@@ -77,7 +77,9 @@ def _ranked(
     above = np.count_nonzero(scores > own, axis=1)
     equal = scores == own
     tied = np.count_nonzero(equal, axis=1) - 1
-    before = np.count_nonzero(equal & (np.arange(scores.shape[1]) < labels[:, np.newaxis]), axis=1)
+    before = np.zeros_like(tied)
+    for row in np.flatnonzero(tied):  # few rows hold a tie at their label
+        before[row] = np.count_nonzero(equal[row, : labels[row]])
     return above + before, above + tied, above
 
 
