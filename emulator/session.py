@@ -22,9 +22,9 @@ class ChipSession:
 
     def __init__(self, model: OfflineModel, *, seed: int, threads: int = 1) -> None:
         # Both take a sixth of a second to import, which npu-smi must not pay.
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415  it has no types
+        import onnxruntime  # type: ignore[import-untyped]
 
-        from emulator.arithmetic import chip_graph  # noqa: PLC0415  see above
+        from emulator.arithmetic import chip_graph
 
         self.model = model
         options = onnxruntime.SessionOptions()

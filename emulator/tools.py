@@ -31,21 +31,21 @@ def run_tool(tool: str, argv: Sequence[str]) -> int:
 def _run(tool: str, argv: Sequence[str], board: Board) -> int:
     # Each tool imports only what it needs: npu-smi is called often and must be quick.
     if tool == "npu-smi":
-        from emulator import npu_smi  # noqa: PLC0415  see above
+        from emulator import npu_smi
 
         return npu_smi.main(argv, board)
     if tool == "atc":
-        from emulator import atc  # noqa: PLC0415  see above
+        from emulator import atc
 
         return atc.main(argv, board)
     if tool == "aoe":
-        from emulator import aoe  # noqa: PLC0415  see above
+        from emulator import aoe
 
         return aoe.main(argv, board)
     if tool == "ais_bench":
-        from emulator import ais_bench  # noqa: PLC0415  see above
+        from emulator import ais_bench
 
         return ais_bench.main(argv, board)
-    from emulator import benchmark  # noqa: PLC0415  see above
+    from emulator import benchmark
 
     return benchmark.main(argv, board, Path(tool).name)

@@ -56,7 +56,7 @@ class GraphBuilder:
         kind: str,
         inputs: Sequence[str],
         output: str = "",
-        **attributes: Any,  # noqa: ANN401  as onnx types them
+        **attributes: Any,
     ) -> str:
         output = output or f"t{len(self.nodes)}"
         node = helper.make_node(kind, inputs, [output], name=f"{kind}_{len(self.nodes)}",
@@ -69,7 +69,7 @@ class GraphBuilder:
         source: str,
         channels: tuple[int, int],
         kernel: int,
-        **attributes: Any,  # noqa: ANN401  as onnx types them
+        **attributes: Any,
     ) -> str:
         number = len(self.nodes)
         given, made = channels
@@ -163,7 +163,7 @@ class Bench:
 
     def run(self, *argv: str, env: dict[str, str] | None = None) -> Result:
         started_s = time.monotonic()
-        done = subprocess.run(  # noqa: S603  the program is the board's own
+        done = subprocess.run(
             [str(self.program(argv[0])), *argv[1:]],
             cwd=self.folder,
             env=self.environment(env),
@@ -177,7 +177,7 @@ class Bench:
 
     @contextmanager
     def running(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
-        process = subprocess.Popen(  # noqa: S603  the program is the board's own
+        process = subprocess.Popen(
             [str(self.program(argv[0])), *argv[1:]],
             cwd=self.folder,
             env=self.environment(),

@@ -176,7 +176,7 @@ print(paired.images_to_settle(5, 5, 500))
 print(throughput.decide_in_looks([100, 100.1, 99.9, 100.2, 99.8], 100.0).status)
 """
     root = Path(intervals.__file__).parents[2]
-    done = subprocess.run(  # noqa: S603 - our own interpreter and the program above
+    done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""

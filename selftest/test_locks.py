@@ -37,7 +37,7 @@ with eval("MachineLocks(Path(sys.argv[1]))." + sys.argv[2]):
 
 @contextlib.contextmanager
 def other_suite(folder: Path, lock: str, *user: str) -> Iterator[subprocess.Popen[bytes]]:
-    other = subprocess.Popen(  # noqa: S603 - this test's own script
+    other = subprocess.Popen(
         [sys.executable, "-c", OTHER_SUITE, str(folder), lock, *user],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,

@@ -198,7 +198,7 @@ run([sys.executable, "-c", sys.argv[2]], env=dict(os.environ), cwd=folder, log=f
 
 
 def start_suite(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - this test's own script, an argument list
+    return subprocess.Popen(
         [sys.executable, "-c", SUITE, str(folder), NASTY, *more],
         env={**os.environ, "PYTHONPATH": str(ROOT), MARK: str(folder)},
         stdout=subprocess.PIPE,

@@ -128,7 +128,7 @@ def _unsafe(folder: Path, got: str) -> ConformanceError:
     )
 
 
-def _busy(name: str, holder: Any) -> BoardError:  # noqa: ANN401 - what a file says
+def _busy(name: str, holder: Any) -> BoardError:
     facts = holder if isinstance(holder, dict) else {}
     # A holder that was killed leaves its name behind; it does not hold anything any more.
     known = psutil.pid_exists(facts.get("pid", -1))
@@ -146,7 +146,7 @@ def write_text(descriptor: int, text: str) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def read_json(descriptor: int) -> Any:  # noqa: ANN401 - what a file says
+def read_json(descriptor: int) -> Any:
     """Return what an open file says, None if it is not JSON."""
     try:
         return json.loads(os.pread(descriptor, 65536, 0))

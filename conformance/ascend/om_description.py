@@ -85,7 +85,7 @@ def describe_from_info(text: str) -> OmDescription:
     )
 
 
-def describe_from_graph(graph: Any) -> OmDescription:  # noqa: ANN401 - any JSON
+def describe_from_graph(graph: Any) -> OmDescription:
     """Read the graph of ``atc --mode=1``: its ``Data`` operator and attribute ``soc_version``.
 
     The graph is the model's protobuf as JSON: attributes are lists of ``key`` and ``value``.
@@ -101,7 +101,7 @@ def describe_from_graph(graph: Any) -> OmDescription:  # noqa: ANN401 - any JSON
     )
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object of a JSON value, outer ones first."""
     if isinstance(value, dict):
         yield value
@@ -119,11 +119,11 @@ def _shapes(operator: dict[str, Any]) -> Iterator[tuple[int, ...]]:
             yield tuple(int(dim) for dim in dims)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - any JSON
+def _text(value: Any) -> str:
     return str(value.get("s", "")) if isinstance(value, dict) else ""
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401 - any JSON
+def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8", errors="replace"))
     except (OSError, ValueError):
