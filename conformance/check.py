@@ -68,6 +68,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         direction: How the value has to lie to the bound.
         unit: Unit of value and bound; empty for counts and names.
         coordinates: Model, batch, variant, SoC, tool and the like.
+        classes: What the check rests on: class of the weights, the images and the board.
         source: Where the bound comes from.
         detail: What a reader needs to understand a bad status: names, files, first differences.
         hint: What to do next.
@@ -81,6 +82,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     direction: Direction = Direction.RECORDED
     unit: str = ""
     coordinates: dict[str, str | int] = {}
+    classes: dict[str, str] = {}
     source: str = ""
     detail: str = ""
     hint: str = ""
@@ -97,11 +99,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def label(self) -> str:
-        """The check's id with its coordinates: ``export.parity [squeezenet1_1 batch=16]``."""
+        """The check's id, its coordinates and classes: ``export.opset [squeezenet1_1]``."""
         named = [
             str(value) if name == "model" else f"{name}={value}"
             for name, value in self.coordinates.items()
         ]
+        named += [f"{name}={value}" for name, value in self.classes.items()]
         return f"{self.id} [{' '.join(named)}]" if named else self.id
 
     def describe(self) -> str:
@@ -129,7 +132,7 @@ def _shown(value: Scalar, unit: str) -> str:
     return f"{text} {unit}".rstrip()
 
 
-def builtin(value: Any) -> Scalar:  # noqa: ANN401 - numpy scalars and paths have no common type
+def builtin(value: Any) -> Scalar:
     """Turn a value into a built-in type, so that it can cross processes and be written as JSON."""
     if isinstance(value, str):
         return str(value)  # a subclass such as numpy.str_ does not cross processes
@@ -155,7 +158,7 @@ def _compared(direction: Direction, value: Scalar, bound: Scalar) -> Status:
     return Status.PASS if holds else Status.FAIL
 
 
-def _check(direction: Direction, id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002, ANN401 - a check's own word; values of any type become built-in here
+def _check(direction: Direction, id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - a check's own word; values of any type become built-in here
     made, against = builtin(value), builtin(bound)
     coordinates: Mapping[str, Any] = rest.pop("coordinates", {})
     return Check(
@@ -169,22 +172,22 @@ def _check(direction: Direction, id: str, value: Any, bound: Any, **rest: Any) -
     )
 
 
-def at_most(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002, ANN401 - see _check
+def at_most(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
     """Make the check that ``value`` is at most ``bound``; NaN on either side is ERROR."""
     return _check(Direction.AT_MOST, id, value, bound, **rest)
 
 
-def at_least(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002, ANN401 - see _check
+def at_least(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
     """Make the check that ``value`` is at least ``bound``; NaN on either side is ERROR."""
     return _check(Direction.AT_LEAST, id, value, bound, **rest)
 
 
-def equal(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002, ANN401 - see _check
+def equal(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
     """Make the check that ``value`` equals ``bound`` in value and type."""
     return _check(Direction.EQUAL, id, value, bound, **rest)
 
 
-def recorded(id: str, value: Any, **rest: Any) -> Check:  # noqa: A002, ANN401 - see _check
+def recorded(id: str, value: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
     """Make a check without a bound: the value is measured and kept, and never decides."""
     made = _check(Direction.EQUAL, id, value, value, **rest)
     return msgspec.structs.replace(made, bound=None, direction=Direction.RECORDED)

@@ -1,1 +1,1 @@
-"""From weights to an ONNX model."""
+"""Weights to ONNX: the checkpoint, the suite's own sample weights, and the exported model."""

@@ -1,0 +1,47 @@
+# Every target sets itself up: a virtual environment in the checkout with pinned versions.
+PYTHON ?= python3
+VENV ?= .venv
+# Real weights and photographs for the tests, used where they lie.
+DATA ?= ../shared/data
+# Further options of pytest, for instance ARGS="--weights=FILE --imagenet=DIR".
+ARGS ?=
+
+INSTALLED := $(VENV)/.installed
+PYTEST := $(VENV)/bin/python -m pytest
+WEIGHTS := $(wildcard $(DATA)/squeezenet1_1-fp16-rounded.pth)
+IMAGES := $(wildcard $(DATA)/imagenet-sample)
+
+.PHONY: conformance test selftest lint bench venv
+.DELETE_ON_ERROR:
+
+conformance: venv  ## the main job: every claim that can be checked here
+	$(PYTEST) -m "not npu" $(ARGS)
+
+test: selftest  ## the suite's own tests, then the claims on its sample and on real input
+	$(PYTEST) -m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)
+ifneq ($(and $(WEIGHTS),$(IMAGES)),)
+	$(PYTEST) -m "not npu" -n 2 --weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
+endif
+
+selftest: venv
+	$(PYTEST) selftest -n 2
+
+lint: venv  ## style, types, import contracts
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy .
+	$(VENV)/bin/lint-imports
+
+bench: venv  ## speed of this suite, side by side with what it replaces
+	$(VENV)/bin/python -m benchmarks
+
+venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		f"needs Python 3.11 or newer, got {sys.version.split()[0]}: make PYTHON=python3.11")'
+	@echo "installing pinned packages into $(VENV); this happens once"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[export,reference,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The vendor's tools: found, driven, and believed only as far as their files can be checked."""

@@ -1,0 +1,267 @@
+"""Build each artifact from those before it: sample, checkpoint ─► onnx_model.
+
+Everything is built on first use, once per store. The first failure of a step is kept for the whole
+run: every later caller, in any worker, gets it again, and a download that hung is not tried twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from conformance.artifacts import Artifact, Request, Store, Value
+from conformance.ascend.presence import board_signs
+from conformance.check import NotApplicable, SkipReason
+from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
+from conformance.errors import DownloadError
+from conformance.evidence.failures import KeptFailures
+from conformance.evidence.record import ArtifactRecord, append_artifact
+from conformance.export.checkpoint import Checkpoint, WeightsClass, find_published, identify
+from conformance.spec import ModelSpec, PublishedWeights
+
+if TYPE_CHECKING:
+    import torch
+
+    from conformance.imagenet.dataset import Dataset
+
+Made = TypeVar("Made")
+CHECKPOINT_FILE = "checkpoint.pth"
+ONNX_FILE = "model.onnx"
+SAMPLE_FOLDER = "images"
+PACKAGE = Path(__file__).parent
+DRAWING = ("imagenet/sample_images.py", "imagenet/sample_drawing.py")
+
+
+class Builder:
+    """Builds what a run needs, on first use."""
+
+    def __init__(self, config: RunConfig, run_folder: Path) -> None:
+        self.config = config
+        self.store = Store(config.artifacts, on_event=_recorder(run_folder))
+        self._failures = KeptFailures(run_folder / "failures")
+        self._made: dict[str, Any] = {}
+
+    def checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        """Return the weights: the file given, else the published one, else the sample.
+
+        Raises:
+            CheckpointError: The file cannot be used, or a published one has a wrong digest.
+            NotApplicable: A board is there, and its weights are neither given nor to be had.
+        """
+        return self._once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
+
+    def network(self, spec: ModelSpec) -> torch.nn.Module:
+        """Return the network with the checkpoint's weights, float32, in evaluation mode."""
+        return self._once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
+
+    def onnx_model(self, spec: ModelSpec) -> Path:
+        """Return the ONNX model exported from the checkpoint.
+
+        Raises:
+            ExportError: The network cannot be exported.
+        """
+        return self._once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
+
+    def dataset(self, spec: ModelSpec) -> Dataset:
+        """Return the images: the folder given, else the standard one, else the sample.
+
+        Raises:
+            DatasetError: The folder's images or labels cannot be used.
+            NotApplicable: A board is there, and no images are.
+        """
+        return self._once(f"dataset {spec.name}", lambda: self._dataset(spec))
+
+    def _once(self, step: str, make: Callable[[], Made]) -> Made:
+        if step not in self._made:
+            self._made[step] = self._failures.first(step, make)
+        return cast("Made", self._made[step])
+
+    def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        if self.config.weights == SAMPLE:
+            return self._sample_checkpoint(spec, "--weights=sample")
+        if self.config.weights is not None:
+            found = identify(Path(self.config.weights), spec, found="--weights")
+            return self._kept(spec, found, {"sha256": found.sha256})
+        for weights in spec.weights:
+            if stored := self.store.find(_published_request(spec, weights)):
+                return _checkpoint_of(stored)
+        if cached := find_published(spec):
+            found = identify(cached, spec, found="torch's cache")
+            return self._kept(spec, found, {"sha256": found.sha256})
+        try:
+            return self._downloaded(spec, spec.weights[0])
+        except DownloadError as error:
+            reason = f"{error.what}: {error.got}"
+            self._demand_no_board(SkipReason.NO_WEIGHTS, "--weights=FILE", reason)
+            return self._sample_checkpoint(spec, reason)
+
+    def _kept(self, spec: ModelSpec, found: Checkpoint, identity: Mapping[str, str]) -> Checkpoint:
+        """Copy a weights file into the store, once it is known to fit the network."""
+
+        def build(folder: Path) -> Mapping[str, str]:
+            from conformance.export.state_dict import load_state_dict
+
+            load_state_dict(found.path, spec)
+            shutil.copyfile(found.path, folder / CHECKPOINT_FILE)
+            return _facts(found)
+
+        return _checkpoint_of(self.store.get(_checkpoint_request(spec, identity), build))
+
+    def _downloaded(self, spec: ModelSpec, weights: PublishedWeights) -> Checkpoint:
+        from conformance.export.download import download_published
+        from conformance.export.state_dict import load_state_dict
+
+        def build(folder: Path) -> Mapping[str, str]:
+            downloads = self.store.root / "downloads"
+            path = download_published(weights, downloads, progress=sys.stderr.isatty())
+            load_state_dict(path, spec)
+            path.replace(folder / CHECKPOINT_FILE)
+            found = identify(folder / CHECKPOINT_FILE, spec, found=f"from {weights.url}")
+            return _facts(found) | {"origin": f"downloaded from {weights.url}"}
+
+        return _checkpoint_of(self.store.get(_published_request(spec, weights), build))
+
+    def _sample_checkpoint(self, spec: ModelSpec, reason: str) -> Checkpoint:
+        def build(folder: Path) -> Mapping[str, str]:
+            from conformance.export.sample_weights import save_sample_weights
+
+            save_sample_weights(spec, folder / CHECKPOINT_FILE)
+            return {"weights_class": "sample"}
+
+        identity = {
+            "sample": _source_digest(
+                "export/sample_weights.py",
+                "imagenet/sample_images.py",
+                "imagenet/sample_drawing.py",
+            ),
+            "preprocess": spec.digest("preprocess", "export"),
+        }
+        request = _checkpoint_request(spec, identity, "torch", "torchvision", "numpy", "pillow")
+        made = _checkpoint_of(self.store.get(request, build))
+        return dataclasses.replace(made, origin=f"embedded sample weights, because {reason}")
+
+    def _onnx_model(self, spec: ModelSpec) -> Path:
+        checkpoint = self.checkpoint(spec)
+
+        def build(folder: Path) -> Mapping[str, str]:
+            from conformance.export.onnx_model import export_onnx
+
+            export_onnx(self.network(spec), spec, folder / ONNX_FILE)
+            return {"weights_class": checkpoint.weights_class}
+
+        request = Request(
+            kind="onnx_model",
+            inputs={
+                "weights": checkpoint.sha256,
+                "spec": spec.digest("architecture", "export", "preprocess"),
+                "source": _source_digest("export/onnx_model.py"),
+            },
+            makers=_versions("torch", "torchvision", "onnx"),
+        )
+        return self.store.get(request, build).path(ONNX_FILE)
+
+    def _dataset(self, spec: ModelSpec) -> Dataset:
+        from conformance.imagenet.folders import open_dataset
+
+        folder = self.config.imagenet
+        if folder is None and os.access(STANDARD_IMAGENET, os.R_OK | os.X_OK):
+            folder = STANDARD_IMAGENET
+        if folder is None:
+            reason = f"{STANDARD_IMAGENET} cannot be read"
+            self._demand_no_board(SkipReason.NO_IMAGES, "--imagenet=DIR", reason)
+            folder = SAMPLE
+        drawn = folder == SAMPLE
+        root = self._sample_images() if drawn else Path(folder)
+        found = open_dataset(root, spec.export.classes, drawn=drawn)
+        return found.subset(self.config.images) if self.config.images else found
+
+    def _sample_images(self) -> Path:
+        def build(folder: Path) -> Mapping[str, str]:
+            from conformance.imagenet.sample_images import write_sample
+
+            write_sample(folder / SAMPLE_FOLDER)
+            return {"images_class": "sample"}
+
+        source = _source_digest(*DRAWING)
+        request = Request(
+            kind="sample_images",
+            inputs={"source": source},
+            makers=_versions("numpy", "pillow"),
+        )
+        return self.store.get(request, build).folder / SAMPLE_FOLDER
+
+    def _demand_no_board(self, missing: SkipReason, option: str, reason: str) -> None:
+        """Refuse the sample where a board is: its engineer must not mistake it for the model."""
+        if self.config.board != "none" and (signs := board_signs()):
+            raise NotApplicable(
+                missing,
+                f"{reason}; a board is here ({', '.join(signs)}), so the embedded sample does not "
+                f"take its place\n  next: give {option}, or {option.partition('=')[0]}=sample",
+            )
+
+
+def _checkpoint_request(spec: ModelSpec, identity: Mapping[str, str], *makers: str) -> Request:
+    inputs: dict[str, Value] = {"architecture": spec.digest("architecture"), **identity}
+    return Request(kind="checkpoint", inputs=inputs, makers=_versions(*makers))
+
+
+def _published_request(spec: ModelSpec, weights: PublishedWeights) -> Request:
+    return _checkpoint_request(spec, {"published": weights.md5 or weights.sha256_prefix})
+
+
+def _facts(found: Checkpoint) -> dict[str, str]:
+    return {
+        "weights_class": found.weights_class,
+        "origin": found.origin,
+        "published_as": found.published_as or "",
+    }
+
+
+def _checkpoint_of(artifact: Artifact) -> Checkpoint:
+    facts = artifact.facts
+    return Checkpoint(
+        path=artifact.path(CHECKPOINT_FILE),
+        sha256=artifact.sha256(CHECKPOINT_FILE),
+        weights_class=cast("WeightsClass", facts["weights_class"]),
+        origin=facts.get("origin", ""),
+        published_as=facts.get("published_as") or None,
+    )
+
+
+def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:
+    from conformance.export.network import build_network
+    from conformance.export.state_dict import load_state_dict
+
+    network = build_network(spec.architecture)
+    network.load_state_dict(load_state_dict(checkpoint.path, spec))
+    return network.eval()
+
+
+def _versions(*packages: str) -> dict[str, str] | None:
+    """Return the installed versions of the packages, or None if one is missing."""
+    try:
+        return {package: metadata.version(package) for package in packages}
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _source_digest(*files: str) -> str:
+    """Digest our own code that shapes an artifact: a change in it makes another artifact."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update((PACKAGE / file).read_bytes())
+    return digest.hexdigest()
+
+
+def _recorder(run_folder: Path) -> Callable[[str, str, str, float], None]:
+    def record(event: str, kind: str, key: str, seconds: float) -> None:
+        append_artifact(run_folder, ArtifactRecord(event, kind, key, seconds))
+
+    return record

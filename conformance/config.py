@@ -1,0 +1,195 @@
+"""The run's options: one table of them, and the frozen object they are resolved into.
+
+An option wins over its environment variable, and that over the default. Every parser refuses bad
+text early, with a message of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from conformance.errors import ConfigError
+from conformance.spec import load_spec, model_names
+
+SAMPLE: Literal["sample"] = "sample"
+STANDARD_IMAGENET = Path("/root/datasets/imagenet")
+PathOrSample = Path | Literal["sample"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the command line: ``--name=METAVAR``, or its environment variable."""
+
+    name: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    default_text: str
+    variable: str | None = None
+    repeatable: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed."""
+        return f"--{self.name}"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What one run is to do, resolved once. Fields are spelt like their options."""
+
+    model: tuple[str, ...]
+    weights: PathOrSample | None
+    imagenet: PathOrSample | None
+    images: int | None
+    board: Literal["auto", "none"]
+    artifacts: Path
+    evidence: Path
+
+
+def absolute_path(text: str) -> Path:
+    """Parse a path; it is made absolute, because workers and tools may run elsewhere."""
+    if not text:
+        raise ValueError("needs a path, got nothing")
+    return Path(text).expanduser().absolute()
+
+
+def path_or_sample(text: str) -> PathOrSample:
+    """Parse a path, or the word ``sample`` for what the suite draws and fits itself."""
+    return SAMPLE if text == SAMPLE else absolute_path(text)
+
+
+def positive_count(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"needs a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make a parser that takes one of the words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"needs one of {', '.join(words)}, got {text!r}")
+        return text
+
+    return parse
+
+
+def default_artifacts_folder(environ: Mapping[str, str]) -> Path:
+    """Return the artifact store in the user's cache folder, or where the environment says."""
+    if given := environ.get("CONFORMANCE_ARTIFACTS"):
+        return absolute_path(given)
+    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "ascend-conformance"
+
+
+OPTIONS = (
+    Option(
+        "model", "NAME", "spec in models/; repeatable; `all`", str, "squeezenet1_1",
+        "CONFORMANCE_MODEL", repeatable=True,
+    ),
+    Option(
+        "weights", "FILE", "a .pth, or `sample` for weights that the suite fits itself",
+        path_or_sample, "the published file: store, torch's cache, download",
+        "CONFORMANCE_WEIGHTS",
+    ),
+    Option(
+        "imagenet", "DIR", "folder with val/ and val_label.txt, or `sample`",
+        path_or_sample, f"{STANDARD_IMAGENET} where it can be read", "CONFORMANCE_IMAGENET",
+    ),
+    Option(
+        "images", "N", "use only N images, always the same ones", positive_count, "all",
+    ),
+    Option(
+        "board", "WHICH", "`auto`, or `none` to leave a board alone",
+        one_of("auto", "none"), "auto", "CONFORMANCE_BOARD",
+    ),
+    Option(
+        "artifacts", "DIR", "the artifact store", absolute_path,
+        "in the user's cache folder", "CONFORMANCE_ARTIFACTS",
+    ),
+    Option(
+        "evidence", "DIR", "where each run leaves its records", absolute_path,
+        "evidence/ in the checkout", "CONFORMANCE_EVIDENCE",
+    ),
+)  # fmt: skip
+
+
+def resolve(
+    given: Mapping[str, str | Sequence[str] | None],
+    *,
+    rootdir: Path,
+    environ: Mapping[str, str] = os.environ,
+) -> RunConfig:
+    """Resolve parsed options and the environment into one frozen object.
+
+    Args:
+        given: Text by option name, a list of texts for repeatable ones; None where not given.
+        rootdir: The checkout, for defaults inside it.
+        environ: The environment.
+
+    Raises:
+        ConfigError: A variable cannot be parsed, a model is unknown or a named path is missing.
+        SpecError: A named model's spec is wrong.
+    """
+    chosen = {option.name: _chosen(option, given, environ) for option in OPTIONS}
+    config = RunConfig(
+        model=_models(chosen["model"]),
+        weights=chosen["weights"],
+        imagenet=chosen["imagenet"],
+        images=chosen["images"],
+        board=chosen["board"] or "auto",
+        artifacts=chosen["artifacts"] or default_artifacts_folder(environ),
+        evidence=chosen["evidence"] or rootdir / "evidence",
+    )
+    _require(config.weights, "weights", os.path.isfile, "a checkpoint file (.pth)")
+    _require(config.imagenet, "imagenet", os.path.isdir, "a folder with val/ and val_label.txt")
+    return config
+
+
+def _chosen(
+    option: Option, given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, str]
+) -> Any:
+    if texts := given.get(option.name):
+        return _parsed(option, texts, option.flag)
+    if option.variable and (text := environ.get(option.variable)):
+        texts = [text] if option.repeatable else text
+        return _parsed(option, texts, f"environment variable {option.variable}")
+    return None
+
+
+def _parsed(option: Option, texts: str | Sequence[str], origin: str) -> Any:
+    try:
+        return option.parse(texts) if isinstance(texts, str) else [option.parse(t) for t in texts]
+    except ValueError as error:
+        raise ConfigError(
+            f"{origin} {error}", next_step=f"give {option.flag}={option.metavar}: {option.help}"
+        ) from None
+
+
+def _models(names: Sequence[str] | None) -> tuple[str, ...]:
+    wanted = tuple(names or ("squeezenet1_1",))
+    if "all" in wanted:
+        wanted = model_names()
+    for name in wanted:
+        load_spec(name)
+    return tuple(dict.fromkeys(wanted))
+
+
+def _require(
+    path: PathOrSample | None, option: str, exists: Callable[[Path], bool], expected: str
+) -> None:
+    if path is None or path == SAMPLE or exists(Path(path)):
+        return
+    raise ConfigError(
+        f"--{option} names nothing that can be read",
+        got=path,
+        expected=expected,
+        next_step=f"correct --{option}=PATH, or give --{option}=sample",
+    )

@@ -1,0 +1,101 @@
+"""The records of one run: one JSON line each, appended as they arrive.
+
+A run that is killed leaves every record that it had made. Only one process writes: the controller
+when the tests run in several workers.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from conformance.check import Check, Status
+from conformance.errors import ConfigError
+
+CHECKS_FILE = "checks.jsonl"
+ARTIFACTS_FILE = "artifacts.jsonl"
+
+
+class CheckRecord(msgspec.Struct, frozen=True, tag_field="record", tag="check"):
+    """One check, and the test that made it."""
+
+    test: str
+    check: Check
+
+
+class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="test"):
+    """What became of one test."""
+
+    test: str
+    status: Status
+    seconds: float
+    message: str
+
+
+class ArtifactRecord(msgspec.Struct, frozen=True):
+    """One artifact that the run used: found in the store, or built in so many seconds."""
+
+    event: str
+    kind: str
+    key: str
+    seconds: float
+
+
+Record = CheckRecord | OutcomeRecord
+
+
+def new_run_id() -> str:
+    """Return a name for a run: its start in UTC, and six hex digits against collisions."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def append(folder: Path, record: Record) -> None:
+    """Append one record to the run's file, making the run's folder with the first.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    _append_line(folder / CHECKS_FILE, record)
+
+
+def append_artifact(folder: Path, record: ArtifactRecord) -> None:
+    """Append what happened to one artifact; every worker does, each line by one write.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    _append_line(folder / ARTIFACTS_FILE, record)
+
+
+def read_artifacts(folder: Path) -> list[ArtifactRecord]:
+    """Return what happened to the artifacts of one run."""
+    return [
+        msgspec.json.decode(line, type=ArtifactRecord) for line in _lines(folder / ARTIFACTS_FILE)
+    ]
+
+
+def read(folder: Path) -> list[Record]:
+    """Return the records of one run; a last line that was cut by a kill is left out."""
+    return [msgspec.json.decode(line, type=Record) for line in _lines(folder / CHECKS_FILE)]
+
+
+def _append_line(path: Path, record: msgspec.Struct) -> None:
+    line = msgspec.json.encode(record) + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as stream:
+            stream.write(line)
+    except OSError as error:
+        raise ConfigError(
+            "the run's records cannot be written",
+            got=error,
+            where={"file": path},
+            next_step="name a folder that this user may write with --evidence=DIR",
+        ) from error
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []

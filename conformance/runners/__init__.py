@@ -1,0 +1,1 @@
+"""Input tensors to predictions."""

@@ -1,0 +1,9 @@
+"""The suite's plugins; each module says what it adds to pytest."""
+
+pytest_plugins = [
+    "fixtures.options",
+    "fixtures.claims",
+    "fixtures.outcomes",
+    "fixtures.subjects",
+    "fixtures.parity",
+]

@@ -1,0 +1,62 @@
+"""What the README shows is what there is: its option table, and every command from a clone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.config import OPTIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+# The suite's own tests would run themselves; a released file and the full set are the reader's.
+ELSEWHERE = ("make test", "make conformance ARGS=")
+
+
+def test_options_table_is_complete() -> None:
+    rows = [
+        f"| `{option.flag}={option.metavar}` | {f'`{option.variable}`' if option.variable else ''}"
+        f" | {option.help} | {option.default_text} |"
+        for option in OPTIONS
+    ]
+    shown = [line for line in README.splitlines() if line.startswith("| `--")]
+    assert shown == rows
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the checkout that uses this environment as its own."""
+    folder = tmp_path_factory.mktemp("clone") / "ascend-conformance"
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    (folder / ".venv").symlink_to(sys.prefix)
+    for name in ("pyproject.toml", "constraints.txt"):
+        os.utime(folder / name, (0, 0))  # older than what is installed
+    return folder
+
+
+def test_readme_shows_the_two_commands() -> None:
+    assert {"make conformance", "make test"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if not command.startswith(ELSEWHERE)]
+)
+def test_command_runs_from_a_clone(clone: Path, command: str) -> None:
+    environ = os.environ | {"CONFORMANCE_WEIGHTS": "sample", "CONFORMANCE_IMAGENET": "sample"}
+    done = subprocess.run(
+        shlex.split(command), cwd=clone, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "installing" not in done.stdout
