@@ -146,6 +146,7 @@ class Builder:
         identity = {
             "sample": source_digest(
                 "export/sample_weights.py",
+                "export/random_features.py",
                 "imagenet/sample_images.py",
                 "imagenet/sample_drawing.py",
             ),
