@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -232,10 +233,14 @@ def _field_names() -> set[str]:
 def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]:
     """Yield (key, got, expected) of every field that is well-formed and cannot be true."""
     prep, batch, accuracy = spec.preprocess, spec.batch, spec.accuracy
+    for key, number in _infinite(msgspec.to_builtins(spec)):
+        yield key, number, "a finite number"
     if spec.name != stem:
         yield "name", spec.name, f"the file's own name, {stem}"
     if prep.crop > prep.resize:
         yield "preprocess.crop", prep.crop, f"at most preprocess.resize = {prep.resize}"
+    if spec.export.input == spec.export.output:
+        yield "export.output", spec.export.output, "another name than export.input"
     if min(prep.std) <= 0:
         yield "preprocess.std", prep.std, "three numbers above 0"
     if not all(0 <= mean <= 1 for mean in prep.mean):
@@ -250,3 +255,15 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
         keys = [(figure.batch, figure.tuned) for figure in table.figures]
         if len(set(keys)) != len(keys):
             yield f"throughput[{number}].figures", keys, "each (batch, tuned) once"
+
+
+def _infinite(content: object, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the key and value of every number that is NaN or infinite, which TOML can write."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield key, content
+    elif isinstance(content, dict):
+        for name, part in content.items():
+            yield from _infinite(part, f"{key}.{name}".lstrip("."))
+    elif isinstance(content, list | tuple):
+        for number, part in enumerate(content):
+            yield from _infinite(part, f"{key}[{number}]")
