@@ -219,7 +219,7 @@ def _decoding_error(path: Path, message: str) -> SpecError:
     return SpecError(
         "model spec is wrong",
         got="a field that does not exist" if unknown else None,
-        expected=f"`{near[0]}`?" if near else text,
+        expected=f"`{near[0]}`?" if near else text.removeprefix("Expected "),
         where={"file": path, "key": key or "(top level)"},
         next_step="compare it with models/squeezenet1_1.toml",
     )
