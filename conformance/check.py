@@ -157,10 +157,11 @@ def _placed(value: Any) -> str | int:
 
 
 def _compared(direction: Direction, value: Scalar, bound: Scalar) -> Status:
-    for side in (value, bound):
-        # Nothing equals nothing, and proves nothing.
-        if side is None or (isinstance(side, float) and math.isnan(side)):
-            return Status.ERROR
+    # Nothing equals nothing, and proves nothing.
+    if value is None or bound is None:
+        return Status.ERROR
+    if any(isinstance(side, float) and math.isnan(side) for side in (value, bound)):
+        return Status.ERROR
     if direction is Direction.EQUAL:
         holds = value == bound and type(value) is type(bound)
     elif isinstance(value, str) or isinstance(bound, str):

@@ -197,7 +197,8 @@ def read_spec(path: Path) -> ModelSpec:
             where={"file": path},
             next_step="compare it with models/squeezenet1_1.toml",
         ) from None
-    for key, got, expected in _impossible(spec, path.stem):
+    problems = (*_infinite(msgspec.to_builtins(spec)), *_impossible(spec, path.stem))
+    for key, got, expected in problems:
         raise SpecError(
             "model spec is impossible",
             got=got,
@@ -232,19 +233,22 @@ def _field_names() -> set[str]:
 
 def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]:
     """Yield (key, got, expected) of every field that is well-formed and cannot be true."""
-    prep, batch, accuracy = spec.preprocess, spec.batch, spec.accuracy
-    for key, number in _infinite(msgspec.to_builtins(spec)):
-        yield key, number, "a finite number"
+    prep = spec.preprocess
+    if spec.export.input == spec.export.output:
+        yield "export.output", spec.export.output, "another name than export.input"
     if spec.name != stem:
         yield "name", spec.name, f"the file's own name, {stem}"
     if prep.crop > prep.resize:
         yield "preprocess.crop", prep.crop, f"at most preprocess.resize = {prep.resize}"
-    if spec.export.input == spec.export.output:
-        yield "export.output", spec.export.output, "another name than export.input"
     if min(prep.std) <= 0:
         yield "preprocess.std", prep.std, "three numbers above 0"
     if not all(0 <= mean <= 1 for mean in prep.mean):
         yield "preprocess.mean", prep.mean, "three numbers between 0 and 1"
+    yield from _impossible_figures(spec)
+
+
+def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
+    batch, accuracy = spec.batch, spec.accuracy
     if sorted(set(batch.sizes)) != list(batch.sizes):
         yield "batch.sizes", batch.sizes, "rising numbers without repetition"
     if not set(batch.compared) <= set(batch.sizes) or len(set(batch.compared)) != 2:
@@ -257,10 +261,10 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
             yield f"throughput[{number}].figures", keys, "each (batch, tuned) once"
 
 
-def _infinite(content: object, key: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the key and value of every number that is NaN or infinite, which TOML can write."""
+def _infinite(content: object, key: str = "") -> Iterator[tuple[str, object, str]]:
+    """Yield (key, got, expected) of every NaN and infinity, which TOML can write."""
     if isinstance(content, float) and not math.isfinite(content):
-        yield key, content
+        yield key, content, "a finite number"
     elif isinstance(content, dict):
         for name, part in content.items():
             yield from _infinite(part, f"{key}.{name}".lstrip("."))
