@@ -7,6 +7,7 @@ run: every later caller, in any worker, gets it again, and a download that hung 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import shutil
@@ -78,6 +79,12 @@ class Builder:
         """
         return self._once(f"dataset {spec.name}", lambda: self._dataset(spec))
 
+    def dataset_digest(self, spec: ModelSpec) -> str:
+        """Return the digest over names, labels and contents of the images, in order."""
+        cache = self.store.root / "image_digests.sqlite"
+        digest = functools.partial(self.dataset(spec).digest, cache_file=cache)
+        return self._once(f"digest of dataset {spec.name}", digest)
+
     def _once(self, step: str, make: Callable[[], Made]) -> Made:
         if step not in self._made:
             self._made[step] = self._failures.first(step, make)
@@ -142,7 +149,7 @@ class Builder:
             return {"weights_class": "sample"}
 
         identity = {
-            "sample": _source_digest(
+            "sample": source_digest(
                 "export/sample_weights.py",
                 "imagenet/sample_images.py",
                 "imagenet/sample_drawing.py",
@@ -167,9 +174,9 @@ class Builder:
             inputs={
                 "weights": checkpoint.sha256,
                 "spec": spec.digest("architecture", "export", "preprocess"),
-                "source": _source_digest("export/onnx_model.py"),
+                "source": source_digest("export/onnx_model.py"),
             },
-            makers=_versions("torch", "torchvision", "onnx"),
+            makers=versions("torch", "torchvision", "onnx"),
         )
         return self.store.get(request, build).path(ONNX_FILE)
 
@@ -195,11 +202,11 @@ class Builder:
             write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
-        source = _source_digest(*DRAWING)
+        source = source_digest(*DRAWING)
         request = Request(
             kind="sample_images",
             inputs={"source": source},
-            makers=_versions("numpy", "pillow"),
+            makers=versions("numpy", "pillow"),
         )
         return self.store.get(request, build).folder / SAMPLE_FOLDER
 
@@ -215,7 +222,7 @@ class Builder:
 
 def _checkpoint_request(spec: ModelSpec, identity: Mapping[str, str], *makers: str) -> Request:
     inputs: dict[str, Value] = {"architecture": spec.digest("architecture"), **identity}
-    return Request(kind="checkpoint", inputs=inputs, makers=_versions(*makers))
+    return Request(kind="checkpoint", inputs=inputs, makers=versions(*makers))
 
 
 def _published_request(spec: ModelSpec, weights: PublishedWeights) -> Request:
@@ -250,7 +257,7 @@ def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:
     return network.eval()
 
 
-def _versions(*packages: str) -> dict[str, str] | None:
+def versions(*packages: str) -> dict[str, str] | None:
     """Return the installed versions of the packages, or None if one is missing."""
     try:
         return {package: metadata.version(package) for package in packages}
@@ -258,7 +265,7 @@ def _versions(*packages: str) -> dict[str, str] | None:
         return None
 
 
-def _source_digest(*files: str) -> str:
+def source_digest(*files: str) -> str:
     """Digest our own code that shapes an artifact: a change in it makes another artifact."""
     digest = hashlib.sha256()
     for file in files:
