@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from conformance.check import Check, Status
@@ -13,24 +14,24 @@ from conformance.evidence.record import CheckRecord, OutcomeRecord, Record, read
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def clean_environment(**given: str) -> dict[str, str]:
+def clean_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what steers this suite, pytest or a worker of xdist."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("CONFORMANCE_", "PYTEST_", "COV_"))
     }
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"} | given
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"} | dict(given or {})
 
 
 def run_python(
-    *arguments: str | Path, cwd: Path = ROOT, **environment: str
+    *arguments: str | Path, cwd: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run this interpreter and return what it printed."""
-    return subprocess.run(  # noqa: S603 - this interpreter, with the test's own arguments
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=clean_environment(**environment),
+        env=clean_environment(environment),
         capture_output=True,
         text=True,
         timeout=300,
@@ -39,10 +40,11 @@ def run_python(
 
 
 def run_suite(
-    *arguments: str | Path, cwd: Path = ROOT, **environment: str
+    *arguments: str | Path, cwd: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest in a process of its own, as a user would."""
-    return run_python("-m", "pytest", "-p", "no:cacheprovider", *arguments, cwd=cwd, **environment)
+    options = ("-m", "pytest", "-p", "no:cacheprovider")
+    return run_python(*options, *arguments, cwd=cwd, environment=environment)
 
 
 def records(evidence: Path) -> list[Record]:

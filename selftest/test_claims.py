@@ -266,8 +266,7 @@ def test_it(claim, batch):
             "  source: the guide",
             "  detail: first difference",
             "  hint: look at the labels",
-            "  reproduce: pytest 'tests/test_it.py::test_it[[]16[]]' --weights=sample"
-            " --imagenet=sample --images=5",
+            "  reproduce: pytest 'tests/test_it.py::test_it[[]16[]]' --weights=sample * --images=5",
             f"  evidence: {folder}",
         ],
         consecutive=True,
