@@ -99,12 +99,16 @@ class Builder:
             return self._kept(spec, found, {"sha256": found.sha256})
         for weights in spec.weights:
             if stored := self.store.find(_published_request(spec, weights)):
-                return _checkpoint_of(stored)
+                origin = stored.facts.get("origin", "from the artifact store")
+                return identify(stored.path(CHECKPOINT_FILE), spec, found=origin)
         if cached := find_published(spec):
             found = identify(cached, spec, found="torch's cache")
             return self._kept(spec, found, {"sha256": found.sha256})
         try:
-            return self._downloaded(spec, spec.weights[0])
+            # A step of its own: the sample takes its place, so the failure would not be kept.
+            return self._once(
+                f"download {spec.name}", lambda: self._downloaded(spec, spec.weights[0])
+            )
         except DownloadError as error:
             reason = f"{error.what}: {error.got}"
             self._demand_no_board(SkipReason.NO_WEIGHTS, "--weights=FILE", reason)
@@ -120,7 +124,9 @@ class Builder:
             shutil.copyfile(found.path, folder / CHECKPOINT_FILE)
             return _facts(found)
 
-        return _checkpoint_of(self.store.get(_checkpoint_request(spec, identity), build))
+        made = self.store.get(_checkpoint_request(spec, identity), build)
+        # The copy may be older than the spec and have come from elsewhere; this file was looked at.
+        return dataclasses.replace(found, path=made.path(CHECKPOINT_FILE))
 
     def _downloaded(self, spec: ModelSpec, weights: PublishedWeights) -> Checkpoint:
         from conformance.export.download import download_published

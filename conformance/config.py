@@ -66,7 +66,10 @@ def absolute_path(text: str) -> Path:
     """Parse a path; it is made absolute, because workers and tools may run elsewhere."""
     if not text:
         raise ValueError("needs a path, got nothing")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # a home folder that nobody has
+        raise ValueError(f"needs a path, got {text!r}: {error}") from None
 
 
 def path_or_sample(text: str) -> PathOrSample:
@@ -132,7 +135,7 @@ def default_artifacts_folder(environ: Mapping[str, str]) -> Path:
     if given := environ.get("CONFORMANCE_ARTIFACTS"):
         return absolute_path(given)
     cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "ascend-conformance"
+    return absolute_path(cache) / "ascend-conformance"
 
 
 OPTIONS = (
