@@ -125,7 +125,10 @@ def test_a_file_of_another_number_of_images_is_refused(images: int) -> None:
 
 
 def test_small_sets_are_counted_to_the_image() -> None:
-    perf = replace(published(16), e2e_fps=12.3457, e2e_latency_ms=37 / 12.3457 * 1000)
+    perf = replace(
+        published(16), e2e_fps=12.3457, e2e_latency_ms=37 / 12.3457 * 1000,
+        post_batches_per_s=201.222 * 3 / 37, post_latency_ms=37 / 3 / 0.201222,
+    )  # fmt: skip
     assert check(perf, images=37, wall_clock_s=4) == ()
     for images in (36, 38):
         with pytest.raises(ToolError, match="cannot be used"):
