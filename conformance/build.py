@@ -106,7 +106,7 @@ class Builder:
             return self._kept(spec, found, {"sha256": found.sha256})
         try:
             # A step of its own: the sample takes its place, so the failure would not be kept.
-            return self._once(
+            return self.once(
                 f"download {spec.name}", lambda: self._downloaded(spec, spec.weights[0])
             )
         except DownloadError as error:
@@ -214,7 +214,7 @@ class Builder:
 
     def _demand_no_board(self, missing: SkipReason, option: str, reason: str) -> None:
         """Refuse the sample where a board is: its engineer must not mistake it for the model."""
-        if self.config.board != "none" and (signs := board_signs()):
+        if self.config.board == "auto" and (signs := board_signs()):
             raise NotApplicable(
                 missing,
                 f"{reason}; a board is here ({', '.join(signs)}), so the embedded sample does not "

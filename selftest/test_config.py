@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,16 @@ def test_defaults() -> None:
         weights=None,
         imagenet=None,
         images=None,
+        batch=None,
         board="auto",
+        soc=None,
+        chips=None,
+        inference_tool="auto",
+        inference_tool_path=None,
+        ascend_python=None,
+        tune="stored",
+        profiling=None,
+        scratch=Path(tempfile.gettempdir()),
         artifacts=Path("~/.cache/ascend-conformance").expanduser(),
         evidence=Path("/checkout/evidence"),
     )
@@ -53,6 +63,11 @@ SOURCES: list[tuple[str, Given, str, object, object]] = [
     ("weights", "sample", __file__, "sample", Path(__file__)),
     ("imagenet", str(ROOT), "sample", ROOT, "sample"),
     ("board", "none", "auto", "none", "auto"),
+    ("soc", "Ascend310", "Ascend310P3", "Ascend310", "Ascend310P3"),
+    ("chips", "0,1", "2", (0, 1), (2,)),
+    ("inference-tool-path", "/a", "/b", Path("/a"), Path("/b")),
+    ("ascend-python", "/a", "/b", Path("/a"), Path("/b")),
+    ("scratch", "/a", "/b", Path("/a"), Path("/b")),
     ("artifacts", "/a", "/b", Path("/a"), Path("/b")),
     ("evidence", "/a", "/b", Path("/a"), Path("/b")),
 ]
@@ -191,3 +206,18 @@ def test_workers_share_the_controllers_run(tmp_path: Path) -> None:
     made = [record.check for record in read(folder) if hasattr(record, "check")]
     assert {c.value for c in made if c.id == "a.run"} == {f"{folder.name} 7 sample"}
     assert len({c.value for c in made if c.id == "a.worker"}) == 2
+
+
+def test_batch_sizes_are_numbers_each_once() -> None:
+    assert resolved({"batch": "1,16"}).batch == (1, 16)
+    for text in ("0", "1,1", "a", "1;2"):
+        assert "--batch" in refusal({"batch": text})
+
+
+@pytest.mark.parametrize("text", ["emulate", "emulated:", "none:Ascend310", "emulated:310"])
+def test_a_strange_board_is_refused(text: str) -> None:
+    assert "--board" in refusal({"board": text})
+
+
+def test_an_emulated_board_may_name_its_soc() -> None:
+    assert resolved({"board": "emulated:Ascend310P3"}).board == "emulated:Ascend310P3"
