@@ -142,13 +142,13 @@ def _pick(rng: np.random.Generator, names: list[str]) -> str:
 
 def _wave(turns: Field) -> Field:
     """Return a triangle wave between 0 and 1; a sine's last bit differs between CPUs."""
-    wave: Field = np.abs(turns - np.floor(turns) - np.float32(0.5)) * 2
-    return wave
+    return np.abs(turns - np.floor(turns) - np.float32(0.5)) * 2
 
 
 def _edge(wave: Field) -> Field:
     """Sharpen the flanks of a wave."""
-    return np.clip(wave * 4 - np.float32(1.5), 0, 1)
+    edges: Field = np.clip(wave * 4 - np.float32(1.5), 0, 1)
+    return edges
 
 
 def _stripes(along: Field, _: Field) -> Field:
