@@ -6,4 +6,5 @@ pytest_plugins = [
     "fixtures.outcomes",
     "fixtures.subjects",
     "fixtures.parity",
+    "fixtures.accuracy",
 ]

@@ -7,6 +7,7 @@ run: every later caller, in any worker, gets it again, and a download that hung 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import shutil
@@ -55,11 +56,11 @@ class Builder:
             CheckpointError: The file cannot be used, or a published one has a wrong digest.
             NotApplicable: A board is there, and its weights are neither given nor to be had.
         """
-        return self._once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
+        return self.once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
 
     def network(self, spec: ModelSpec) -> torch.nn.Module:
         """Return the network with the checkpoint's weights, float32, in evaluation mode."""
-        return self._once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
+        return self.once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
 
     def onnx_model(self, spec: ModelSpec) -> Path:
         """Return the ONNX model exported from the checkpoint.
@@ -67,7 +68,7 @@ class Builder:
         Raises:
             ExportError: The network cannot be exported.
         """
-        return self._once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
+        return self.once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
 
     def dataset(self, spec: ModelSpec) -> Dataset:
         """Return the images: the folder given, else the standard one, else the sample.
@@ -76,9 +77,16 @@ class Builder:
             DatasetError: The folder's images or labels cannot be used.
             NotApplicable: A board is there, and no images are.
         """
-        return self._once(f"dataset {spec.name}", lambda: self._dataset(spec))
+        return self.once(f"dataset {spec.name}", lambda: self._dataset(spec))
 
-    def _once(self, step: str, make: Callable[[], Made]) -> Made:
+    def dataset_digest(self, spec: ModelSpec) -> str:
+        """Return the digest over names, labels and contents of the images, in order."""
+        cache = self.store.root / "image_digests.sqlite"
+        digest = functools.partial(self.dataset(spec).digest, cache_file=cache)
+        return self.once(f"digest of dataset {spec.name}", digest)
+
+    def once(self, step: str, make: Callable[[], Made]) -> Made:
+        """Make something at most once per run; a failure is kept and raised again."""
         if step not in self._made:
             self._made[step] = self._failures.first(step, make)
         return cast("Made", self._made[step])
@@ -91,12 +99,16 @@ class Builder:
             return self._kept(spec, found, {"sha256": found.sha256})
         for weights in spec.weights:
             if stored := self.store.find(_published_request(spec, weights)):
-                return _checkpoint_of(stored)
+                origin = stored.facts.get("origin", "from the artifact store")
+                return identify(stored.path(CHECKPOINT_FILE), spec, found=origin)
         if cached := find_published(spec):
             found = identify(cached, spec, found="torch's cache")
             return self._kept(spec, found, {"sha256": found.sha256})
         try:
-            return self._downloaded(spec, spec.weights[0])
+            # A step of its own: the sample takes its place, so the failure would not be kept.
+            return self._once(
+                f"download {spec.name}", lambda: self._downloaded(spec, spec.weights[0])
+            )
         except DownloadError as error:
             reason = f"{error.what}: {error.got}"
             self._demand_no_board(SkipReason.NO_WEIGHTS, "--weights=FILE", reason)
@@ -112,7 +124,9 @@ class Builder:
             shutil.copyfile(found.path, folder / CHECKPOINT_FILE)
             return _facts(found)
 
-        return _checkpoint_of(self.store.get(_checkpoint_request(spec, identity), build))
+        made = self.store.get(_checkpoint_request(spec, identity), build)
+        # The copy may be older than the spec and have come from elsewhere; this file was looked at.
+        return dataclasses.replace(found, path=made.path(CHECKPOINT_FILE))
 
     def _downloaded(self, spec: ModelSpec, weights: PublishedWeights) -> Checkpoint:
         from conformance.export.download import download_published
@@ -136,7 +150,7 @@ class Builder:
             return {"weights_class": "sample"}
 
         identity = {
-            "sample": _source_digest(
+            "sample": source_digest(
                 "export/sample_weights.py",
                 "export/random_features.py",
                 "imagenet/sample_images.py",
@@ -162,9 +176,9 @@ class Builder:
             inputs={
                 "weights": checkpoint.sha256,
                 "spec": spec.digest("architecture", "export", "preprocess"),
-                "source": _source_digest("export/onnx_model.py"),
+                "source": source_digest("export/onnx_model.py"),
             },
-            makers=_versions("torch", "torchvision", "onnx"),
+            makers=versions("torch", "torchvision", "onnx"),
         )
         return self.store.get(request, build).path(ONNX_FILE)
 
@@ -190,11 +204,11 @@ class Builder:
             write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
-        source = _source_digest(*DRAWING)
+        source = source_digest(*DRAWING)
         request = Request(
             kind="sample_images",
             inputs={"source": source},
-            makers=_versions("numpy", "pillow"),
+            makers=versions("numpy", "pillow"),
         )
         return self.store.get(request, build).folder / SAMPLE_FOLDER
 
@@ -210,7 +224,7 @@ class Builder:
 
 def _checkpoint_request(spec: ModelSpec, identity: Mapping[str, str], *makers: str) -> Request:
     inputs: dict[str, Value] = {"architecture": spec.digest("architecture"), **identity}
-    return Request(kind="checkpoint", inputs=inputs, makers=_versions(*makers))
+    return Request(kind="checkpoint", inputs=inputs, makers=versions(*makers))
 
 
 def _published_request(spec: ModelSpec, weights: PublishedWeights) -> Request:
@@ -245,7 +259,7 @@ def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:
     return network.eval()
 
 
-def _versions(*packages: str) -> dict[str, str] | None:
+def versions(*packages: str) -> dict[str, str] | None:
     """Return the installed versions of the packages, or None if one is missing."""
     try:
         return {package: metadata.version(package) for package in packages}
@@ -253,7 +267,7 @@ def _versions(*packages: str) -> dict[str, str] | None:
         return None
 
 
-def _source_digest(*files: str) -> str:
+def source_digest(*files: str) -> str:
     """Digest our own code that shapes an artifact: a change in it makes another artifact."""
     digest = hashlib.sha256()
     for file in files:

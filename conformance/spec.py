@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -196,7 +197,8 @@ def read_spec(path: Path) -> ModelSpec:
             where={"file": path},
             next_step="compare it with models/squeezenet1_1.toml",
         ) from None
-    for key, got, expected in _impossible(spec, path.stem):
+    problems = (*_infinite(msgspec.to_builtins(spec)), *_impossible(spec, path.stem))
+    for key, got, expected in problems:
         raise SpecError(
             "model spec is impossible",
             got=got,
@@ -218,7 +220,7 @@ def _decoding_error(path: Path, message: str) -> SpecError:
     return SpecError(
         "model spec is wrong",
         got="a field that does not exist" if unknown else None,
-        expected=f"`{near[0]}`?" if near else text,
+        expected=f"`{near[0]}`?" if near else text.removeprefix("Expected "),
         where={"file": path, "key": key or "(top level)"},
         next_step="compare it with models/squeezenet1_1.toml",
     )
@@ -231,7 +233,9 @@ def _field_names() -> set[str]:
 
 def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]:
     """Yield (key, got, expected) of every field that is well-formed and cannot be true."""
-    prep, batch, accuracy = spec.preprocess, spec.batch, spec.accuracy
+    prep = spec.preprocess
+    if spec.export.input == spec.export.output:
+        yield "export.output", spec.export.output, "another name than export.input"
     if spec.name != stem:
         yield "name", spec.name, f"the file's own name, {stem}"
     if prep.crop > prep.resize:
@@ -240,6 +244,11 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
         yield "preprocess.std", prep.std, "three numbers above 0"
     if not all(0 <= mean <= 1 for mean in prep.mean):
         yield "preprocess.mean", prep.mean, "three numbers between 0 and 1"
+    yield from _impossible_figures(spec)
+
+
+def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
+    batch, accuracy = spec.batch, spec.accuracy
     if sorted(set(batch.sizes)) != list(batch.sizes):
         yield "batch.sizes", batch.sizes, "rising numbers without repetition"
     if not set(batch.compared) <= set(batch.sizes) or len(set(batch.compared)) != 2:
@@ -250,3 +259,15 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
         keys = [(figure.batch, figure.tuned) for figure in table.figures]
         if len(set(keys)) != len(keys):
             yield f"throughput[{number}].figures", keys, "each (batch, tuned) once"
+
+
+def _infinite(content: object, key: str = "") -> Iterator[tuple[str, object, str]]:
+    """Yield (key, got, expected) of every NaN and infinity, which TOML can write."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield key, content, "a finite number"
+    elif isinstance(content, dict):
+        for name, part in content.items():
+            yield from _infinite(part, f"{key}.{name}".lstrip("."))
+    elif isinstance(content, list | tuple):
+        for number, part in enumerate(content):
+            yield from _infinite(part, f"{key}[{number}]")

@@ -13,6 +13,7 @@ from filelock import FileLock
 from conformance import errors
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import ConformanceError
+from conformance.evidence.record import writing
 
 Made = TypeVar("Made")
 
@@ -39,17 +40,36 @@ class KeptFailures:
         """Make something, unless it failed before in this run; then raise that failure again.
 
         Only failures that can be told as data are kept; a defect of this suite is raised as it is.
+
+        Raises:
+            ConfigError: The run's folder cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
-        with FileLock(file.with_suffix(".lock")):
+        lock = FileLock(file.with_suffix(".lock"))
+        with writing(file):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
             if file.exists():
                 raise _revived(msgspec.json.decode(file.read_bytes(), type=KeptFailure))
-            try:
-                return make()
-            except (ConformanceError, NotApplicable) as error:
-                file.write_bytes(msgspec.json.encode(_kept(step, error)))
-                raise
+            return _made_or_kept(file, step, make)
+        finally:
+            lock.release()
+
+
+def _made_or_kept(file: Path, step: str, make: Callable[[], Made]) -> Made:
+    try:
+        return make()
+    except (ConformanceError, NotApplicable) as error:
+        _keep(file, _kept(step, error))
+        raise
+
+
+def _keep(file: Path, failure: KeptFailure) -> None:
+    unfinished = file.with_suffix(".new")  # the lock is held, so nobody else writes it
+    with writing(file):
+        unfinished.write_bytes(msgspec.json.encode(failure))
+        unfinished.replace(file)
 
 
 def _kept(step: str, error: ConformanceError | NotApplicable) -> KeptFailure:

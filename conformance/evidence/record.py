@@ -6,8 +6,12 @@ when the tests run in several workers.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -84,11 +88,23 @@ def read(folder: Path) -> list[Record]:
 
 def _append_line(path: Path, record: msgspec.Struct) -> None:
     line = msgspec.json.encode(record) + b"\n"
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
-            stream.write(line)
-    except OSError as error:
+            if stream.write(line) != len(line):  # unbuffered, a full disk takes a part silently
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell a failure to write one of the run's files as the mistake that it is.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:
         raise ConfigError(
             "the run's records cannot be written",
             got=error,

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.errors import DatasetError
+from conformance.image_names import stems_by_name
 from conformance.imagenet.digests import sha256_of_files
-from conformance.imagenet.names import stems_by_name
 
 FULL_COUNT = 50_000
 FULL_CLASSES = 1000
@@ -30,11 +30,17 @@ class ImageClass(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """One photograph: its name within the set, its file, and its class from 0."""
+class ImageFile:
+    """One photograph: its name within the set, and its file."""
 
     name: str
     path: Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelledImage(ImageFile):
+    """One photograph and its class, counted from 0."""
+
     label: int
 
 

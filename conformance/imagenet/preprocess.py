@@ -7,7 +7,8 @@ the steps of Ascend ModelZoo's ``imagenet_torch_preprocess.py`` of 2021, which e
 
 What Pillow's ``convert("RGB")`` makes of unusual images is what both of them feed to the model:
 greyscale is repeated, a palette is looked up, transparency is dropped, CMYK is converted without a
-colour profile, and EXIF rotation is ignored.
+colour profile, 16 bits are clipped at 255 (so such a picture is nearly white), and EXIF rotation
+is ignored.
 """
 
 from __future__ import annotations

@@ -1,0 +1,67 @@
+"""Run the benchmarks and write their table: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import memory, preprocessing, reference_evaluation, scoring
+from benchmarks.material import Material, gather
+from benchmarks.measurement import Row
+from benchmarks.table import markdown, page
+from conformance.commands import exit_status
+from conformance.whole_files import write_whole
+
+
+class Benchmark(NamedTuple):
+    """One benchmark: a section of the page."""
+
+    title: str
+    note: str
+    rows: Callable[[Material], Iterator[Row]]
+
+
+# To add one, write a module with TITLE, NOTE and rows(material), and name it here.
+BENCHMARKS = {
+    module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.NOTE, module.rows)
+    for module in (preprocessing, scoring, memory, reference_evaluation)
+}
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Parse the options, run what was chosen, print each row, and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--imagenet", type=Path, metavar="DIR", help="photographs; default: drawn")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth; default: random ones")
+    parser.add_argument("--scratch", type=Path, metavar="DIR", help="where files go; default: /tmp")
+    parser.add_argument(
+        "--output", type=Path, default=PAGE, metavar="FILE", help=f"default: {PAGE}"
+    )
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="repeatable")
+    parser.add_argument("--quick", action="store_true", help="little work, figures mean little")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
+        material = gather(given.imagenet, given.weights, Path(scratch), quick=given.quick)
+        sections = {}
+        for name in given.only or BENCHMARKS:
+            benchmark = BENCHMARKS[name]
+            rows = list(_shown(benchmark, material))
+            sections[benchmark.title] = (benchmark.note, rows)
+        write_whole(page(sections, material.described(), quick=given.quick).encode(), given.output)
+    print(f"written to {given.output}")
+
+
+def _shown(benchmark: Benchmark, material: Material) -> Iterator[Row]:
+    print(f"{benchmark.title} ...", flush=True)
+    for row in benchmark.rows(material):
+        print(markdown([row]).splitlines()[-1], flush=True)
+        yield row
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,139 @@
+"""One result file of an inference tool: TXT, BIN or NPY to a row of float32 scores."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from conformance.errors import DumpError
+
+Row = npt.NDArray[np.float32]
+
+_NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_BLANKS = b" \t\r\n"
+# Joined by commas, a line of numbers is a JSON array, and this decoder reads one several times
+# faster than numpy's text readers and as exactly.
+_floats = msgspec.json.Decoder(tuple[float, ...])
+
+
+def read_txt(path: str) -> tuple[bytes, bool]:
+    """Read the one line of a TXT dump.
+
+    Returns:
+        The line without blanks at its ends, and whether anything stood behind its last number
+        (``ais_bench`` writes a blank and a line end there): if not, that number may be cut short.
+
+    Raises:
+        DumpError: The file is unreadable, empty or has more than one line; names it.
+    """
+    content = _content(path)
+    line = content.strip(_BLANKS)
+    if not line:
+        raise dump_error("a dump is empty", path, f"{len(content)} bytes", "one line of numbers")
+    if b"\n" in line or b"\r" in line:
+        count = len(line.splitlines())
+        raise dump_error("a dump has several lines", path, f"{count} lines", "exactly one line")
+    return line, content[-1:] in _BLANKS
+
+
+def parse_line(line: bytes, path: str) -> Row:
+    """Parse numbers between blanks into float32, each rounded once from its decimal text.
+
+    Raises:
+        DumpError: A field is not a finite number; names file, field and text.
+    """
+    try:
+        if b"," not in line:
+            values = _floats.decode(b"[%b]" % line.replace(b" ", b","))
+            return np.frombuffer(struct.pack(f"={len(values)}f", *values), np.float32)
+    except (msgspec.DecodeError, OverflowError):
+        pass  # not the plain form: the fields one by one find out whether it is wrong
+    return np.array([_number(field, n, path) for n, field in enumerate(line.split())], np.float32)
+
+
+def _number(field: bytes, position: int, path: str) -> float:
+    value = float(field) if _NUMBER.fullmatch(field) else float("nan")
+    if not abs(value) <= float(np.finfo(np.float32).max):
+        got = f"field {position + 1}: {field[:40]!r}"
+        raise dump_error("a dump holds what is no finite number", path, got, "numbers only")
+    return value
+
+
+def looks_cut(line: bytes) -> bool:
+    """Tell whether the last number has fewer decimals than all the others agree on."""
+    *others, last = (len(field.partition(b".")[2]) for field in line.split())
+    return len(set(others)) == 1 and last < others[0]
+
+
+def read_bin(path: str, row: Row) -> None:
+    """Fill ``row`` with the little-endian float32 values of a BIN dump of the same size.
+
+    Raises:
+        DumpError: The file is unreadable or of another size; names it.
+    """
+    try:
+        # Three system calls and no Python file object: this runs once for each of 50,000 images.
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            count = os.readv(descriptor, [row.view(np.uint8).data, bytearray(1)])
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if count != row.nbytes:
+        got = f"{count} bytes or more" if count > row.nbytes else f"{count} bytes"
+        raise dump_error("a dump has the wrong size", path, got, f"{row.nbytes} bytes")
+
+
+def read_npy(path: str) -> Row:
+    """Read an NPY dump of one image: floating point, all axes but one of length 1.
+
+    Raises:
+        DumpError: The file is unreadable, no such array, or not floating point; names it.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - paths are plain text here, for speed
+            array = np.lib.format.read_array(file, allow_pickle=False)
+            rest = file.read(1)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (ValueError, EOFError) as error:
+        raise dump_error("a dump is no whole NPY file", path, error, "an NPY file") from None
+    single = array.size == max(array.shape, default=0)
+    if rest or not single or array.dtype.kind != "f":
+        got = f"{array.dtype} {array.shape}{' and further bytes' if rest else ''}"
+        raise dump_error("a dump has the wrong form", path, got, "floats of shape (1, classes)")
+    return array.reshape(-1).astype(np.float32)
+
+
+def dump_error(what: str, path: str, got: object, expected: object) -> DumpError:
+    """Make the error that one result file is wrong."""
+    return DumpError(
+        what,
+        got=got,
+        expected=expected,
+        where={"file": path},
+        next_step="empty the result folder and run the inference again",
+    )
+
+
+def _content(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            content = os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return content
+
+
+def _unreadable(path: str, error: OSError) -> DumpError:
+    return dump_error("a dump cannot be read", path, error, "a readable file")

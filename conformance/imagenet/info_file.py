@@ -1,0 +1,129 @@
+"""The info file of the ``benchmark`` tool: one line ``INDEX PATH WIDTH HEIGHT`` per input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from conformance.errors import ConformanceError, DatasetError
+from conformance.imagenet.folders import image_files
+from conformance.imagenet.input_files import SUFFIX
+from conformance.imagenet.preprocess import CHANNELS, IMAGE_FORMATS
+from conformance.whole_files import write_whole
+
+JPEG_EXTENSIONS = (".jpg", ".jpeg")
+_FLOAT32 = 4
+
+
+def bin_entries(paths: Iterable[Path], width: int, height: int) -> list[str]:
+    """Return the lines for ``.bin`` files, in the order given, indices from 0.
+
+    Raises:
+        ConformanceError: A path holds a blank, which the format cannot carry; or there is no file.
+        DatasetError: A file's size is neither that of float32 nor of uint8 values for
+            3 x height x width, or the sizes are mixed.
+    """
+    every = list(paths)
+    _demand_sizes(every, width * height * CHANNELS)
+    return _lines((path, width, height) for path in every)
+
+
+def jpg_entries(paths: Iterable[Path]) -> list[str]:
+    """Return the lines for JPEG files, in the order given, with each picture's own size.
+
+    One index runs over all files; the vendor's script counts anew for each spelling of the
+    extension, which gives two lines one index.
+
+    Raises:
+        ConformanceError: A path holds a blank, which the format cannot carry; or there is no file.
+        DatasetError: A file cannot be read as an image.
+    """
+    return _lines((path, *_picture_size(path)) for path in paths)
+
+
+def input_folder(folder: Path) -> tuple[Path, ...]:
+    """Return the ``.bin`` files of a folder by name (the vendor's script takes any order).
+
+    For zero-padded names, as ImageNet's are, that is also their natural order.
+
+    Raises:
+        DatasetError: The folder is missing or empty, or holds anything but ``.bin`` files.
+    """
+    return _only(image_files(folder), (SUFFIX,), folder)
+
+
+def jpg_folder(folder: Path) -> tuple[Path, ...]:
+    """Return the JPEG files of a folder by name, whatever the case of their extension.
+
+    Raises:
+        DatasetError: The folder is missing or empty, or holds anything but JPEG files.
+    """
+    return _only(image_files(folder), JPEG_EXTENSIONS, folder)
+
+
+def write_info(lines: Iterable[str], target: Path) -> None:
+    """Write the lines to ``target``, beside it first, so that it is whole or not there.
+
+    Raises:
+        ConformanceError: The file cannot be written.
+    """
+    write_whole("".join(lines).encode("utf-8", "surrogateescape"), target)
+
+
+def _lines(entries: Iterable[tuple[Path, int, int]]) -> list[str]:
+    lines = []
+    for index, (path, width, height) in enumerate(entries):
+        if any(letter.isspace() for letter in str(path)):
+            raise ConformanceError(
+                "the info file cannot carry a path with a blank",
+                got=repr(str(path)),
+                expected="a path without blanks",
+                next_step="rename the file or its folder; the tool reads columns split at blanks",
+            )
+        lines.append(f"{index} {path} {width} {height}\n")
+    if not lines:
+        raise ConformanceError("an info file of no input", got="no files", expected="one or more")
+    return lines
+
+
+def _demand_sizes(paths: Iterable[Path], values: int) -> None:
+    by_size: dict[int, Path] = {}
+    for path in paths:
+        by_size.setdefault(path.stat().st_size, path)
+    wrong = [path for size, path in by_size.items() if size not in {values, values * _FLOAT32}]
+    if wrong or len(by_size) > 1:
+        raise DatasetError(
+            "inputs are of the wrong size",
+            got=", ".join(f"{size:,} bytes ({path.name})" for size, path in by_size.items()),
+            expected=f"all {values * _FLOAT32:,} bytes (float32) or all {values:,} (uint8)",
+            where={"file": (wrong or list(by_size.values()))[0]},
+            next_step="write the inputs again; the tool would read past or across images",
+        )
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(
+            "image cannot be read",
+            got=error,
+            expected="a JPEG file",
+            where={"image": path.name, "file": path},
+            next_step="restore the file from its source",
+        ) from None
+
+
+def _only(paths: tuple[Path, ...], extensions: tuple[str, ...], folder: Path) -> tuple[Path, ...]:
+    if other := next((path for path in paths if path.suffix.lower() not in extensions), None):
+        raise DatasetError(
+            "the folder holds something else",
+            got=other.name,
+            expected=f"only files ending in {', '.join(extensions)}",
+            where={"folder": folder},
+            next_step="move it elsewhere; every file of the folder becomes a line",
+        )
+    return paths

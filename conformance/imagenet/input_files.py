@@ -1,0 +1,102 @@
+"""Input tensors as ``.bin`` files, as the vendor's tools read them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from conformance.errors import ConformanceError, DatasetError
+from conformance.image_names import stems_by_name
+from conformance.imagenet.dataset import ImageFile, shortened
+from conformance.imagenet.parallel import each_in_order
+from conformance.imagenet.preprocess import Prepared, prepare_file
+from conformance.spec import Preprocess
+from conformance.whole_files import PART_SUFFIX, write_whole
+
+SUFFIX = ".bin"
+
+
+def shards(images: Sequence[ImageFile], size: int) -> Iterator[Sequence[ImageFile]]:
+    """Yield the images in runs of at most ``size``, so that a folder never holds more.
+
+    Raises:
+        ConformanceError: ``size`` is below 1.
+    """
+    if size < 1:
+        raise ConformanceError("a shard holds at least one image", got=size, expected="1 or more")
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def write_inputs(
+    images: Sequence[ImageFile],
+    folder: Path,
+    preprocess: Preprocess,
+    kind: Prepared,
+    *,
+    workers: int = 1,
+    title: str = "",
+) -> tuple[Path, ...]:
+    """Write one ``STEM.bin`` per image and return the paths, in the images' order.
+
+    Each file is written beside its target and renamed, so that a killed run leaves no file that
+    looks whole. A file that is already there is written anew.
+
+    Args:
+        images: What to prepare.
+        folder: Where the files go; made if absent. It may hold nothing else.
+        preprocess: The model's geometry and normalisation.
+        kind: ``float32`` (602,112 bytes for crop 224) or ``uint8`` (150,528 bytes, AIPP).
+        workers: Processes that prepare and write.
+        title: Title of a progress bar; empty shows none.
+
+    Raises:
+        DatasetError: An image cannot be prepared (names it), two would share one file, or there is
+            none at all.
+        ConformanceError: A file cannot be written, or the folder holds files of another run.
+    """
+    if not images:
+        raise DatasetError("no images", got="an empty list", expected="at least one image")
+    stems = stems_by_name(image.name for image in images)
+    targets = tuple(folder / f"{stems[image.name]}{SUFFIX}" for image in images)
+    _claim(folder, targets)
+    write = functools.partial(_write_chunk, preprocess=preprocess, kind=kind)
+    jobs = list(zip(images, targets, strict=True))
+    written = sum(each_in_order(write, jobs, workers=workers, title=title))
+    if written != len(targets):
+        raise ConformanceError("files were lost", got=written, expected=len(targets))
+    return targets
+
+
+def _claim(folder: Path, targets: Sequence[Path]) -> None:
+    """Make the folder, clear what a killed run left half-written, and refuse other files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob(f".*{PART_SUFFIX}"):
+            part.unlink()
+        foreign = {path.name for path in folder.iterdir()} - {path.name for path in targets}
+    except OSError as error:
+        raise ConformanceError(
+            "the folder for the inputs cannot be used",
+            got=error,
+            expected="a folder that you may write to",
+            where={"folder": folder},
+            next_step="give another folder with --scratch=DIR",
+        ) from None
+    if foreign:
+        raise ConformanceError(
+            "the folder holds files of another run, which the inference tool would also read",
+            got=shortened(sorted(foreign)),
+            expected="an empty folder, or one with inputs of the same images",
+            where={"folder": folder},
+            next_step="empty the folder, or give another one",
+        )
+
+
+def _write_chunk(
+    jobs: Sequence[tuple[ImageFile, Path]], preprocess: Preprocess, kind: Prepared
+) -> int:
+    for image, target in jobs:
+        write_whole(prepare_file(image.path, preprocess, kind).data, target)
+    return len(jobs)

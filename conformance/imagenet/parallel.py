@@ -1,0 +1,113 @@
+"""One function over many items: in order, over processes, with progress and nothing lost."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from conformance.errors import ConformanceError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Large enough to hide the cost of crossing a process border, small enough to stop soon.
+CHUNK = 16
+# Chunks in work or waiting for the consumer, per process: what bounds the memory.
+_AHEAD = 2
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def each_in_order(
+    work: Callable[[Sequence[Item]], Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    title: str = "",
+) -> Generator[Result, None, None]:
+    """Yield ``work(chunk)`` for each chunk of :data:`CHUNK` items, in order.
+
+    The first exception of a chunk is raised here and ends the work. Work that is too small for
+    several processes is done in this one. When the iterator is closed, or Ctrl-C arrives, no
+    process is left behind; nor is one if this process is killed.
+
+    Args:
+        work: A function that can be pickled, as its items and results must be.
+        items: What to work on.
+        workers: Processes to use.
+        title: Shows a progress bar of that title on a terminal; empty shows none.
+
+    Raises:
+        ConformanceError: A process died, as one does when the memory runs out.
+    """
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    workers = min(workers, len(chunks))
+    results = map(work, chunks) if workers <= 1 else _pooled(work, chunks, workers)
+    yield from _shown(results, chunks, title) if title else results
+
+
+def _shown(
+    results: Iterator[Result], chunks: Sequence[Sequence[Item]], title: str
+) -> Generator[Result, None, None]:
+    # Workers import this module to start, and show nothing.
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task(title, total=sum(map(len, chunks)))
+        for chunk, result in zip(chunks, results, strict=True):
+            bar.advance(task, len(chunk))
+            yield result
+
+
+def _pooled(
+    work: Callable[[Sequence[Item]], Result], chunks: Sequence[Sequence[Item]], workers: int
+) -> Iterator[Result]:
+    # A fork would copy the threads' locks of torch and onnxruntime in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_obey_parent)
+    waiting = iter(chunks)
+    ahead: collections.deque[Future[Result]] = collections.deque()
+    try:
+        ahead.extend(
+            pool.submit(work, chunk) for chunk in itertools.islice(waiting, workers * _AHEAD)
+        )
+        while ahead:
+            yield ahead.popleft().result()
+            ahead.extend(pool.submit(work, chunk) for chunk in itertools.islice(waiting, 1))
+    except BrokenProcessPool:
+        raise ConformanceError(
+            "a worker process died",
+            got="no result and no error from it",
+            expected="a result for each image",
+            next_step="look for the kernel's out-of-memory killer in dmesg; use fewer processes",
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _obey_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)

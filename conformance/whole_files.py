@@ -1,0 +1,43 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from conformance.errors import ConformanceError
+
+PART_SUFFIX = ".part"
+
+
+def write_whole(content: bytes | memoryview, target: Path) -> None:
+    """Write ``content`` beside ``target`` under a hidden name, then rename it.
+
+    Whatever happens in between (a full disk, Ctrl-C, a kill), no file of the target's name is ever
+    half-written.
+
+    Raises:
+        ConformanceError: The file cannot be written; names it.
+    """
+    part = target.with_name(f".{target.name}{PART_SUFFIX}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+        os.replace(part, target)  # noqa: PTH105 - keeps both names in the error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError):
+            raise _unwritable(target, error) from None
+        raise
+
+
+def _unwritable(target: Path, error: OSError) -> ConformanceError:
+    return ConformanceError(
+        "a file cannot be written",
+        got=error,
+        expected="room and permission to write",
+        where={"file": target},
+        next_step="free some space, or give another folder",
+    )

@@ -1,0 +1,169 @@
+"""Every deviation in preparation shows as a difference to torchvision's own transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conformance.errors import DatasetError
+from conformance.imagenet.batches import stream_batches
+from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.input_digest import (
+    InputComparison,
+    Tensor,
+    compare_input_files,
+    compare_inputs,
+)
+from conformance.imagenet.input_files import write_inputs
+from conformance.imagenet.preprocess import Prepared, prepare_file
+from conformance.spec import load_spec
+from selftest.photographs import drawn
+
+SPEC = load_spec("squeezenet1_1").preprocess
+Prepare = Callable[[Path], Tensor]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return drawn(tmp_path_factory.mktemp("pictures"), 3, size=(341, 293))
+
+
+def correct(path: Path) -> Tensor:
+    return prepare_file(path, SPEC, "float32")
+
+
+def compared(pictures: Dataset, prepare: Prepare) -> InputComparison:
+    fed = ((image.name, prepare(image.path)) for image in pictures.images)
+    return compare_inputs(pictures.images, fed, SPEC, "float32")
+
+
+def test_equal_inputs_are_equal(pictures: Dataset) -> None:
+    found = compared(pictures, correct)
+    assert (found.compared, found.differing) == (3, ())
+    assert "all 3 inputs" in found.describe()
+
+
+def test_streamed_batches_are_what_is_compared(pictures: Dataset) -> None:
+    fed = (
+        (name, tensor)
+        for batch in stream_batches(pictures.images, SPEC, 2)
+        for name, tensor in zip(batch.names, batch.tensors, strict=True)
+    )
+    assert compare_inputs(pictures.images, fed, SPEC, "float32").differing == ()
+
+
+def test_one_value_in_one_image_is_found_and_measured(pictures: Dataset) -> None:
+    def prepare(path: Path) -> Tensor:
+        tensor = correct(path).copy()
+        if path.name == "drawn_001.JPEG":
+            tensor[1, 2, 3] += 0.5
+        return tensor
+
+    found = compared(pictures, prepare)
+    assert [(d.name, d.values) for d in found.differing] == [("drawn_001.JPEG", 1)]
+    assert found.differing[0].largest == pytest.approx(0.5, abs=1e-6)
+    assert "1 of 3" in found.describe()
+    assert "drawn_001.JPEG" in found.describe()
+
+
+def test_the_last_bit_counts(pictures: Dataset) -> None:
+    def prepare(path: Path) -> Tensor:
+        return np.nextafter(correct(path), np.float32(9), dtype=np.float32)
+
+    assert len(compared(pictures, prepare).differing) == 3
+
+
+def test_swapped_images_are_found(pictures: Dataset) -> None:
+    paths = [image.path for image in pictures.images]
+    turned = dict(zip(paths, paths[1:] + paths[:1], strict=True))
+    assert len(compared(pictures, lambda path: correct(turned[path])).differing) == 3
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_files_are_compared(pictures: Dataset, tmp_path: Path, kind: Prepared) -> None:
+    paths = write_inputs(pictures.images, tmp_path, SPEC, kind)
+    files = dict(zip(pictures.names, paths, strict=True))
+    assert compare_input_files(pictures.images, files, SPEC, kind).differing == ()
+    content = bytearray(paths[2].read_bytes())
+    content[1000] ^= 1
+    paths[2].write_bytes(content)
+    found = compare_input_files(pictures.images, files, SPEC, kind)
+    assert [difference.name for difference in found.differing] == [pictures.names[2]]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0" * 602_116, b"\0" * 602_111])
+def test_a_missing_or_wrong_file_is_named(
+    pictures: Dataset, tmp_path: Path, content: bytes | None
+) -> None:
+    paths = write_inputs(pictures.images, tmp_path, SPEC, "float32")
+    files = dict(zip(pictures.names, paths, strict=True))
+    if content is None:
+        del files[pictures.names[1]]
+    else:
+        paths[1].write_bytes(content)
+    with pytest.raises(DatasetError, match=pictures.names[1]):
+        compare_input_files(pictures.images, files, SPEC, "float32")
+
+
+def test_a_file_of_no_image_is_named(pictures: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"x\.JPEG"):
+        compare_input_files(pictures.images, {"x.JPEG": tmp_path}, SPEC, "float32")
+
+
+def test_comparing_nothing_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="nothing to compare"):
+        compare_inputs((), (), SPEC, "float32")
+
+
+@pytest.mark.parametrize("change", ["lost", "extra", "order"])
+def test_every_image_must_be_fed_once_in_order(pictures: Dataset, change: str) -> None:
+    names = list(pictures.names)
+    names = {"lost": names[:-1], "extra": [*names, "more"], "order": names[::-1]}[change]
+
+    def feed() -> Iterator[tuple[str, Tensor]]:
+        for name in names:
+            yield name, correct(pictures.images[0].path)
+
+    with pytest.raises(DatasetError, match="do not belong together"):
+        compare_inputs(pictures.images, feed(), SPEC, "float32")
+
+
+def test_another_form_is_an_error(pictures: Dataset) -> None:
+    with pytest.raises(DatasetError, match="wrong form"):
+        compared(pictures, lambda path: correct(path).transpose(1, 2, 0))
+
+
+def resized(image: Image.Image, short: int, long_side: Callable[[float], int] = int) -> Image.Image:
+    width, height = image.size
+    if width < height:
+        return image.resize((short, long_side(short * height / width)), Image.Resampling.BILINEAR)
+    return image.resize((long_side(short * width / height), short), Image.Resampling.BILINEAR)
+
+
+def cropped(image: Image.Image, left_by: int = 0) -> Tensor:
+    left, top = (round((side - SPEC.crop) / 2) for side in image.size)
+    left += left_by
+    pixels = np.array(image.crop((left, top, left + SPEC.crop, top + SPEC.crop)), np.float32)
+    mean, std = (np.array(three, np.float32) for three in (SPEC.mean, SPEC.std))
+    return np.ascontiguousarray(((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1))
+
+
+DEVIATIONS: dict[str, Callable[[Image.Image], Tensor]] = {
+    "crop one pixel off": lambda image: cropped(resized(image, 256), 1),
+    "short side 255": lambda image: cropped(resized(image, 255)),
+    "rounded long side": lambda image: cropped(resized(image, 256, lambda side: int(side) + 1)),
+    "bicubic": lambda image: cropped(image.resize((297, 256), Image.Resampling.BICUBIC)),
+    "blue first": lambda image: cropped(resized(Image.merge("RGB", image.split()[::-1]), 256)),
+}
+
+
+@pytest.mark.parametrize("deviation", DEVIATIONS.values(), ids=DEVIATIONS)
+def test_deviations_are_found(
+    pictures: Dataset, deviation: Callable[[Image.Image], Tensor]
+) -> None:
+    found = compared(pictures, lambda path: deviation(Image.open(path).convert("RGB")))
+    assert len(found.differing) == 3
