@@ -142,7 +142,8 @@ def _pick(rng: np.random.Generator, names: list[str]) -> str:
 
 def _wave(turns: Field) -> Field:
     """Return a triangle wave between 0 and 1; a sine's last bit differs between CPUs."""
-    return np.abs(turns - np.floor(turns) - np.float32(0.5)) * 2
+    wave: Field = np.abs(turns - np.floor(turns) - np.float32(0.5)) * 2
+    return wave
 
 
 def _edge(wave: Field) -> Field:
