@@ -11,10 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from conformance import errors
 from conformance.build import Builder
@@ -32,6 +30,7 @@ from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import read_artifacts
 from conformance.imagenet.dataset import ImageClass
 from conformance.spec import ModelSpec, PublishedWeights
+from selftest.tiny_images import write_photographs
 from selftest.weights_files import SPEC, saved, untrained, weights_of
 
 FORK = multiprocessing.get_context("fork")
@@ -71,7 +70,7 @@ def machine(
         raise DownloadError("no answer", got="connection refused", next_step="check the network")
 
     def write_sample(folder: Path) -> None:
-        write_images(folder, 8)
+        write_photographs(folder, 8)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("conformance.build.STANDARD_IMAGENET", tmp_path / "standard")
@@ -83,14 +82,6 @@ def machine(
         lambda _, file: shutil.copyfile(weights, file),
     )
     return monkeypatch
-
-
-def write_images(root: Path, count: int) -> None:
-    (root / "val").mkdir(parents=True)
-    for number in range(count):
-        pixels = np.full((8, 8, 3), number, np.uint8)
-        Image.fromarray(pixels).save(root / f"val/{number}.JPEG")
-    (root / "val_label.txt").write_text("".join(f"{n}.JPEG {n}\n" for n in range(count)))
 
 
 @pytest.fixture
@@ -278,7 +269,7 @@ def test_the_sample_is_taken_where_it_is_asked_for(
 
 
 def test_images_that_are_given(made: Made, tmp_path: Path) -> None:
-    write_images(tmp_path / "given", 5)
+    write_photographs(tmp_path / "given", 5)
     found = made(imagenet=tmp_path / "given").dataset(SPEC)
     assert (found.image_class, len(found)) == (ImageClass.SUBSET, 5)
     fewer = made("other", imagenet=tmp_path / "given", images=2).dataset(SPEC)
@@ -290,7 +281,7 @@ def test_the_standard_folder_is_taken_where_it_can_be_read(
     made: Made, tmp_path: Path, machine: pytest.MonkeyPatch
 ) -> None:
     board(machine)
-    write_images(tmp_path / "standard", 3)
+    write_photographs(tmp_path / "standard", 3)
     assert made().dataset(SPEC).root == tmp_path / "standard"
 
 
@@ -320,7 +311,7 @@ def test_a_folder_that_cannot_be_used_is_no_reason_for_the_sample(
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="folder is empty"):
         made(imagenet=tmp_path / "empty").dataset(SPEC)
-    write_images(tmp_path / "few", 3)
+    write_photographs(tmp_path / "few", 3)
     with pytest.raises(DatasetError, match="subset of that size"):
         made("other", imagenet=tmp_path / "few", images=4).dataset(SPEC)
 
