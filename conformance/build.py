@@ -56,11 +56,11 @@ class Builder:
             CheckpointError: The file cannot be used, or a published one has a wrong digest.
             NotApplicable: A board is there, and its weights are neither given nor to be had.
         """
-        return self._once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
+        return self.once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
 
     def network(self, spec: ModelSpec) -> torch.nn.Module:
         """Return the network with the checkpoint's weights, float32, in evaluation mode."""
-        return self._once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
+        return self.once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
 
     def onnx_model(self, spec: ModelSpec) -> Path:
         """Return the ONNX model exported from the checkpoint.
@@ -68,7 +68,7 @@ class Builder:
         Raises:
             ExportError: The network cannot be exported.
         """
-        return self._once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
+        return self.once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
 
     def dataset(self, spec: ModelSpec) -> Dataset:
         """Return the images: the folder given, else the standard one, else the sample.
@@ -77,15 +77,16 @@ class Builder:
             DatasetError: The folder's images or labels cannot be used.
             NotApplicable: A board is there, and no images are.
         """
-        return self._once(f"dataset {spec.name}", lambda: self._dataset(spec))
+        return self.once(f"dataset {spec.name}", lambda: self._dataset(spec))
 
     def dataset_digest(self, spec: ModelSpec) -> str:
         """Return the digest over names, labels and contents of the images, in order."""
         cache = self.store.root / "image_digests.sqlite"
         digest = functools.partial(self.dataset(spec).digest, cache_file=cache)
-        return self._once(f"digest of dataset {spec.name}", digest)
+        return self.once(f"digest of dataset {spec.name}", digest)
 
-    def _once(self, step: str, make: Callable[[], Made]) -> Made:
+    def once(self, step: str, make: Callable[[], Made]) -> Made:
+        """Make something at most once per run; a failure is kept and raised again."""
         if step not in self._made:
             self._made[step] = self._failures.first(step, make)
         return cast("Made", self._made[step])
@@ -151,6 +152,7 @@ class Builder:
         identity = {
             "sample": source_digest(
                 "export/sample_weights.py",
+                "export/random_features.py",
                 "imagenet/sample_images.py",
                 "imagenet/sample_drawing.py",
             ),

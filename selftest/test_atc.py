@@ -480,6 +480,26 @@ def test_a_machine_that_is_too_small_is_refused_before_hours_of_work(tmp_path: P
     assert not (tmp_path / "tuned/auto_tune").exists()
 
 
+def test_another_refusal_is_not_taken_for_the_word_to_use_aoe(tmp_path: Path) -> None:
+    reply = refused("deprecated-tuning")
+    reply["text"] = str(reply["text"]).replace("E10001", "E16002")
+    with pytest.raises(ConversionRefused, match="refuses"):
+        run_tune(tmp_path, answer(tuning=reply), fake_aoe(tmp_path))
+
+
+def test_aoe_is_not_asked_to_tune_what_it_is_not_known_to_take(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="with AIPP"):
+        tune(
+            conversion(tmp_path, "aipp"),
+            atc=fake_atc(tmp_path, answer(tuning=refused("deprecated-tuning"))),
+            aoe=fake_aoe(tmp_path),
+            environment=environment(),
+            folder=tmp_path / "tuned",
+            device_id=0,
+            needs=SMALL,
+        )
+
+
 def test_a_banks_digest_covers_names_and_contents(tmp_path: Path) -> None:
     digests = set()
     for name, text in (("a", "1"), ("a", "2"), ("b", "1")):

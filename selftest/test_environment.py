@@ -21,7 +21,8 @@ from conformance.errors import ToolError
 
 SET_ENV = """
 # Like CANN's own: sets variables, prepends folders, prints, and ends with a test that fails.
-echo "sourcing $# arguments"
+echo "sourcing"
+export ARGUMENTS=$#
 export ASCEND_TOOLKIT_HOME="{home}"
 export ASCEND_OPP_PATH="{home}/opp"
 export PATH="{home}/bin:$PATH"
@@ -95,6 +96,7 @@ def test_set_env_is_found_in_every_place_and_sourced(tmp_path: Path, place: str)
     made = vendor_environment(base(**given), standard=standard, home=home)
     assert made.set_env == cann / "set_env.sh"
     assert made.variables["ASCEND_OPP_PATH"] == f"{cann}/opp"
+    assert made.variables["ARGUMENTS"] == "0"
     assert made.variables["MULTILINE"] == "one\ntwo"
     assert made.variables["PYTHONPATH"].startswith(f"{cann}/python")
     assert "CONFORMANCE_SUPERVISED" not in made.variables

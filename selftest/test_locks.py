@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -90,15 +92,18 @@ def test_a_waiter_gets_the_chip_when_it_is_released(locks: MachineLocks) -> None
         take(locks.chips([(0, 0)], wait_s=10))
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user reaches; pytest keeps its own closed."""
+    with tempfile.TemporaryDirectory(prefix="locks-") as folder:
+        Path(folder).chmod(0o1777)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize("first", ["me", "other"])
-def test_two_users_share_the_folder(tmp_path: Path, first: str) -> None:
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o1777)
-    locks = MachineLocks(shared / "locks")
+def test_two_users_share_the_folder(open_folder: Path, first: str) -> None:
+    locks = MachineLocks(open_folder / "locks")
     if first == "me":
         take(locks.chips([(0, 0)], wait_s=0))
     with (
@@ -188,11 +193,35 @@ def test_a_planted_lock_file_is_refused_and_what_it_leads_to_untouched(
     assert victim.read_text() == "precious"
 
 
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConformanceError, match="cannot be used"):
+        take(MachineLocks(tmp_path / "file/locks").npu_smi(wait_s=0))
+
+
 def test_a_planted_folder_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "locks").symlink_to(tmp_path / "real")
     with pytest.raises(ConformanceError, match="not a folder"):
         take(MachineLocks(tmp_path / "locks").npu_smi(wait_s=0))
+
+
+def test_a_lock_on_a_file_that_was_just_removed_is_not_taken_for_one(
+    locks: MachineLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    removed: list[int] = []
+
+    def remove_then_lock(descriptor: int, mode: int) -> None:
+        if not removed:
+            removed.append(descriptor)
+            (locks.folder / "chip-0-0.lock").unlink()
+        real(descriptor, mode)
+
+    monkeypatch.setattr(fcntl, "flock", remove_then_lock)
+    with locks.chips([(0, 0)], wait_s=5):
+        assert (locks.folder / "chip-0-0.lock").exists()
+    assert removed
 
 
 def test_a_lock_file_removed_under_its_holder_is_made_anew(locks: MachineLocks) -> None:

@@ -131,6 +131,12 @@ def test_a_table_cut_between_two_rows_of_a_chip_is_refused(name: str) -> None:
         parse_npu_table("".join(lines[: first + 1] + lines[first:]))
 
 
+def test_a_second_row_is_not_taken_for_a_first_one() -> None:
+    lower = sample("info-310").splitlines()[7]
+    with pytest.raises(BoardError, match="cannot be read"):
+        parse_npu_table(f"{lower}\n{lower}\n")
+
+
 @settings(max_examples=60, deadline=None)
 @given(text=st.sampled_from([sample(name) for name in WITH_CHIPS]), cut=st.integers(0, 4000))
 def test_a_table_cut_anywhere_is_refused_or_has_only_whole_chips(text: str, cut: int) -> None:

@@ -12,24 +12,24 @@ from conformance.errors import ToolError
 
 STATISTIC_8 = """\
 Device_id,Model Name,OP Type,Core Type,Count,Total Time(us),Min(us),Avg(us),Max(us),Ratio(%)
-0,squeezenet1_1_bs16,TransData,AI_CORE,2,150.0,70.0,75.0,80.0,15.0
+0,squeezenet1_1_bs16,MaxPoolV3,AI_CORE,2,150.0,70.0,75.0,80.0,15.0
 0,squeezenet1_1_bs16,Conv2D,AI_CORE,26,600.0,10.0,23.1,90.0,60.0
-0,squeezenet1_1_bs16,MaxPoolV3,AI_CORE,3,250.0,60.0,83.3,99.0,25.0
+0,squeezenet1_1_bs16,TransData,AI_CORE,3,250.0,60.0,83.3,99.0,25.0
 """
 STATISTIC_6 = """\
 Model Name,OP Type,Core Type,Count,Total Time,Avg Time,Min Time,Max Time,Ratio
 squeezenet1_1_bs16,Conv2D,AI Core,26,600.0,23.1,10.0,90.0,60.0
-squeezenet1_1_bs16,MaxPoolV3,AI Core,3,250.0,83.3,60.0,99.0,25.0
-squeezenet1_1_bs16,TransData,AI Core,2,150.0,75.0,70.0,80.0,15.0
+squeezenet1_1_bs16,TransData,AI Core,3,250.0,83.3,60.0,99.0,25.0
+squeezenet1_1_bs16,MaxPoolV3,AI Core,2,150.0,75.0,70.0,80.0,15.0
 """
 SUMMARY = """\
 Device_id,Task ID,Op Name,OP Type,Task Type,Task Start Time(us),Task Duration(us)
-0,1,trans,TransData,AI_CORE,1.0,150.0
+0,1,trans,MaxPoolV3,AI_CORE,1.0,150.0
 0,2,conv1,Conv2D,AI_CORE,2.0,400.0
 0,3,conv2,Conv2D,AI_CORE,3.0,200.0
-0,4,pool,MaxPoolV3,AI_CORE,4.0,250.0
+0,4,pool,TransData,AI_CORE,4.0,250.0
 """
-EXPECTED = [("Conv2D", 600.0, 60.0), ("MaxPoolV3", 250.0, 25.0), ("TransData", 150.0, 15.0)]
+EXPECTED = [("Conv2D", 600.0, 60.0), ("TransData", 250.0, 25.0), ("MaxPoolV3", 150.0, 15.0)]
 
 
 @pytest.mark.parametrize(

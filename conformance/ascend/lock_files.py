@@ -92,11 +92,14 @@ class LockFolder:
                 time.sleep(LOOK_EVERY_S)
 
     def _make_folder(self) -> None:
-        with contextlib.suppress(FileExistsError):
-            self.path.mkdir(mode=0o700, parents=True)
-            self.path.chmod(0o1777)  # the umask must not decide who may share it
-        facts = self.path.lstat()
-        if not stat.S_ISDIR(facts.st_mode):
+        try:
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir(mode=0o700, parents=True)
+                self.path.chmod(0o1777)  # the umask must not decide who may share it
+            is_folder = stat.S_ISDIR(self.path.lstat().st_mode)
+        except OSError as error:
+            raise _unsafe(self.path, error.strerror or str(error)) from None
+        if not is_folder:
             raise _unsafe(self.path, "not a folder")
 
 

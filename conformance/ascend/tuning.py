@@ -132,26 +132,41 @@ def tune(
             device_id=device_id,
             after_run=after_run,
         )
-        return TunedModel(model, "auto_tune", bank_sha256(bank), _improvement(model.run.text))
+        return _tuned(model, "auto_tune", bank)
     except ConversionRefused as refusal:
         if not wants_aoe(refusal):
             raise
-    if aoe is None:
-        raise ToolError(
-            "ATC does not tune any more, and aoe is missing",
-            expected="aoe on PATH",
-            where={"atc": atc},
-            next_step="install CANN's toolkit with AOE, or use --tune=off",
-        )
+    env = environment.with_variables(TUNE_BANK_PATH=str(bank), ASCEND_DEVICE_ID=str(device_id))
     model = _tune_with_aoe(
         conversion,
-        aoe=aoe,
-        env=environment.with_variables(TUNE_BANK_PATH=str(bank), ASCEND_DEVICE_ID=str(device_id)),
+        aoe=_require_aoe(aoe, conversion),
+        env=env,
         folder=folder / "aoe",
         ends=ends,
         after_run=after_run,
     )
-    return TunedModel(model, "aoe", bank_sha256(bank), _improvement(model.run.text))
+    return _tuned(model, "aoe", bank)
+
+
+def _tuned(model: ConvertedModel, method: Literal["auto_tune", "aoe"], bank: Path) -> TunedModel:
+    return TunedModel(model, method, bank_sha256(bank), _improvement(model.run.text))
+
+
+def _require_aoe(aoe: Path | None, conversion: Conversion) -> Path:
+    if aoe is None:
+        raise ToolError(
+            "ATC does not tune any more, and aoe is missing",
+            expected="aoe on PATH",
+            next_step="install CANN's toolkit with AOE, or use --tune=off",
+        )
+    if conversion.variant != "float32":
+        raise ToolError(
+            "AOE is not known to tune a model with AIPP",
+            got=conversion.variant,
+            expected="float32",
+            next_step="use --tune=off for this variant",
+        )
+    return aoe
 
 
 def wants_aoe(refusal: ConversionRefused) -> bool:
@@ -178,13 +193,6 @@ def _tune_with_aoe(
     ends: float,
     after_run: AfterRun,
 ) -> ConvertedModel:
-    if conversion.variant != "float32":
-        raise ToolError(
-            "AOE is not known to tune a model with AIPP",
-            got=conversion.variant,
-            expected="float32",
-            next_step="use --tune=off for this variant",
-        )
     prepare_folder(conversion, folder)
     runs: list[Run] = []
     for job in AOE_JOBS:

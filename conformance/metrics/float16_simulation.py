@@ -164,5 +164,4 @@ _POOLS: dict[str, Callable[..., Tensor]] = {
     "mean": _mean,
     "avg_pool2d": _average,
     "adaptive_avg_pool2d": _adaptive_average,  # seen whole under inference mode
-    "_adaptive_avg_pool2d": _adaptive_average,
 }

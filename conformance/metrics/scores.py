@@ -54,7 +54,7 @@ def choices(scores: Scores) -> NDArray[np.intp]:
 
 def margins(scores: Scores, k: int = 1) -> NDArray[np.float32]:
     """Return how far the k-th best score of each image lies above the next one."""
-    ranked: Scores = np.sort(scores, axis=1)
+    ranked = np.sort(scores.astype(np.float64), axis=1)
     return np.asarray(ranked[:, -k] - ranked[:, -k - 1], np.float32)
 
 
