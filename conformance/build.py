@@ -106,7 +106,7 @@ class Builder:
             return self._kept(spec, found, {"sha256": found.sha256})
         try:
             # A step of its own: the sample takes its place, so the failure would not be kept.
-            return self._once(
+            return self.once(
                 f"download {spec.name}", lambda: self._downloaded(spec, spec.weights[0])
             )
         except DownloadError as error:

@@ -17,7 +17,7 @@ import torch
 from conformance import errors
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
-from conformance.config import RunConfig
+from conformance.config import resolve
 from conformance.errors import (
     ArtifactError,
     CheckpointError,
@@ -89,10 +89,8 @@ def made(tmp_path: Path) -> Made:
     """Make the builder of a worker; workers of one run share its folder."""
 
     def make(run: str = "run", **options: object) -> Builder:
-        config = RunConfig(
-            model=("squeezenet1_1",), weights=None, imagenet=None, images=None, board="auto",
-            artifacts=tmp_path / "store", evidence=tmp_path / "evidence",
-        )  # fmt: skip
+        given = {"artifacts": str(tmp_path / "store"), "evidence": str(tmp_path / "evidence")}
+        config = resolve(given, rootdir=tmp_path, environ={})
         return Builder(dataclasses.replace(config, **options), config.evidence / run)  # type: ignore[arg-type] # options by name
 
     return make
