@@ -7,4 +7,5 @@ pytest_plugins = [
     "fixtures.subjects",
     "fixtures.parity",
     "fixtures.accuracy",
+    "fixtures.board",
 ]

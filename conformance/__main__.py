@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from conformance import store_command
+from conformance import epsilon_command, store_command
 from conformance.errors import ConformanceError
 
 
@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     store_command.add_parser(commands)
+    epsilon_command.add_parser(commands)
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen))

@@ -214,7 +214,7 @@ class Builder:
 
     def _demand_no_board(self, missing: SkipReason, option: str, reason: str) -> None:
         """Refuse the sample where a board is: its engineer must not mistake it for the model."""
-        if self.config.board != "none" and (signs := board_signs()):
+        if self.config.board == "auto" and (signs := board_signs()):
             raise NotApplicable(
                 missing,
                 f"{reason}; a board is here ({', '.join(signs)}), so the embedded sample does not "

@@ -18,20 +18,12 @@ from conformance.ascend.host import AscendHost
 from conformance.ascend.tuning import TuningNeeds, tune
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
-from conformance.spec import ModelSpec, Variant
+from conformance.om_key import OmKey
+from conformance.spec import ModelSpec
 
 OM_FILE = "model.om"
 # The emulated tuner needs none of what the real one takes.
 NO_NEEDS = TuningNeeds(memory_gib=0, disk_gib=0)
-
-
-@dataclass(frozen=True)
-class OmKey:
-    """Which ``.om`` of a model: one per batch size, variant, and tuned or not."""
-
-    batch: int
-    variant: Variant = "float32"
-    tuned: bool = False
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,8 @@ def soc_name(text: str) -> str:
 
 def board_choice(text: str) -> str:
     """Parse which board to use: auto, none, emulated or emulated:SOC."""
-    kind, _, soc = text.partition(":")
-    if soc and kind == "emulated":
+    kind, colon, soc = text.partition(":")
+    if colon and kind == "emulated":
         return f"emulated:{soc_name(soc)}"
     return one_of("auto", "none", "emulated")(text)
 

@@ -130,6 +130,38 @@ class Throughput(_Table, frozen=True):
     gate_best: bool = False
 
 
+class Float16(_Table, frozen=True):
+    """What computing in float16 may cost, derived before any board was seen.
+
+    Attributes:
+        epsilon: Largest allowed difference of any score of any image.
+        decision_epsilon: A decision may differ only over a gap of at most twice it.
+        storage_error: Worst error of a simulation that stores every result in float16.
+        pool_error: Worst error of one that also adds up average pools in float16.
+        cap: What epsilon may not exceed.
+        nearest_distance: Smallest largest-score difference between two calibration images.
+        exempt_pct: Share of calibration images whose decision may differ.
+        storage_flips: Decisions that differ in the first simulation.
+        pool_flips: Decisions that differ in the second simulation.
+        images: Number of calibration images.
+        inputs_sha256: Digest of names and input tensors.
+        provenance: Versions and digests of everything that took part.
+    """
+
+    epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    decision_epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    storage_error: float
+    pool_error: float
+    cap: float
+    nearest_distance: float
+    exempt_pct: float
+    storage_flips: int
+    pool_flips: int
+    images: Annotated[int, msgspec.Meta(ge=2)]
+    inputs_sha256: Text
+    provenance: dict[str, str]
+
+
 class ModelSpec(_Table, frozen=True):
     """Everything that one model must meet."""
 
@@ -142,6 +174,23 @@ class ModelSpec(_Table, frozen=True):
     batch: Batch
     accuracy: Accuracy
     throughput: tuple[Throughput, ...] = ()
+    float16: Float16 | None = None
+
+    def throughput_of(self, soc: str) -> Throughput | None:
+        """Return the published throughput of a SoC, None where there is none."""
+        return next((table for table in self.throughput if table.soc == soc), None)
+
+    @property
+    def tuned_batches(self) -> tuple[int, ...]:
+        """Batch sizes for which a tuned model has a published figure."""
+        figures = (figure for table in self.throughput for figure in table.figures)
+        return tuple(sorted({figure.batch for figure in figures if figure.tuned}))
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Variants of the model: as exported, and those that a published figure is for."""
+        found = dict.fromkeys(table.variant for table in self.throughput)
+        return tuple(dict.fromkeys(("float32", *found)))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -256,6 +305,8 @@ def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
     if accuracy.top1_pct > accuracy.top5_pct:
         yield "accuracy.top1_pct", accuracy.top1_pct, f"at most top5_pct = {accuracy.top5_pct}"
     for number, table in enumerate(spec.throughput):
+        if strange := [f.batch for f in table.figures if f.gate and f.batch not in batch.sizes]:
+            yield f"throughput[{number}].figures", strange, f"gated ones among {batch.sizes}"
         keys = [(figure.batch, figure.tuned) for figure in table.figures]
         if len(set(keys)) != len(keys):
             yield f"throughput[{number}].figures", keys, "each (batch, tuned) once"

@@ -22,7 +22,7 @@ class ChipSession:
 
     def __init__(self, model: OfflineModel, *, seed: int, threads: int = 1) -> None:
         # Both take a sixth of a second to import, which npu-smi must not pay.
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
 
         from emulator.arithmetic import chip_graph
 

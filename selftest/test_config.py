@@ -215,3 +215,18 @@ def test_workers_share_the_controllers_run(tmp_path: Path) -> None:
     made = [record.check for record in read(folder) if hasattr(record, "check")]
     assert {c.value for c in made if c.id == "a.run"} == {f"{folder.name} 7 sample"}
     assert len({c.value for c in made if c.id == "a.worker"}) == 2
+
+
+def test_batch_sizes_are_numbers_each_once() -> None:
+    assert resolved({"batch": "1,16"}).batch == (1, 16)
+    for text in ("0", "1,1", "a", "1;2"):
+        assert "--batch" in refusal({"batch": text})
+
+
+@pytest.mark.parametrize("text", ["emulate", "emulated:", "none:Ascend310", "emulated:310"])
+def test_a_strange_board_is_refused(text: str) -> None:
+    assert "--board" in refusal({"board": text})
+
+
+def test_an_emulated_board_may_name_its_soc() -> None:
+    assert resolved({"board": "emulated:Ascend310P3"}).board == "emulated:Ascend310P3"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emulator import MARK
-from emulator.ais_bench_files import list_inputs
+from emulator.ais_bench_files import batches, list_inputs
 from selftest.emulated import (
     AIPP_CONFIG,
     CLASSES,
@@ -159,6 +159,13 @@ def test_files_are_sorted_by_the_numbers_in_their_names(tmp_path: Path) -> None:
         "a9.bin",
         "a10.bin",
     ]
+
+
+def test_the_last_batch_is_filled_up_with_its_own_first_file(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.bin" for number in range(5)]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number, number]))
+    assert list(batches(paths, 3)) == [b"\0\0\1\1\2\2", b"\3\3\4\4\3\3"]
 
 
 def test_npy_input_equals_bin_input(bench: Bench) -> None:

@@ -370,6 +370,18 @@ def test_a_fault_of_one_batch_size_leaves_others_alone(bench: Bench, name: str) 
     )
 
 
+@pytest.mark.parametrize("run", [run_benchmark, run_ais_bench])
+def test_what_fills_up_the_last_batch_is_no_image(
+    bench: Bench, run: Callable[[Bench, str], tuple[Result, Path]]
+) -> None:
+    def scores_of(name: str) -> list[str]:
+        _, folder = run(bench, name)
+        return [next(folder.rglob(f"image_{at}_?.txt")).read_text("ascii") for at in (1, COUNT)]
+
+    clean, shifted = scores_of(""), scores_of("outputs-shifted-by-one-image")
+    assert shifted[0] == clean[1]
+
+
 @pytest.mark.parametrize(("name", "factor"), [("throughput-8-percent-low", 0.92),
                                               ("throughput-6-percent-low", 0.94)])  # fmt: skip
 def test_the_clock_is_slowed_by_what_the_row_says(name: str, factor: float) -> None:

@@ -125,7 +125,10 @@ def test_a_file_of_another_number_of_images_is_refused(images: int) -> None:
 
 
 def test_small_sets_are_counted_to_the_image() -> None:
-    perf = replace(published(16), e2e_fps=12.3457, e2e_latency_ms=37 / 12.3457 * 1000)
+    perf = replace(
+        published(16), e2e_fps=12.3457, e2e_latency_ms=37 / 12.3457 * 1000,
+        post_batches_per_s=201.222 * 3 / 37, post_latency_ms=37 / 3 / 0.201222,
+    )  # fmt: skip
     assert check(perf, images=37, wall_clock_s=4) == ()
     for images in (36, 38):
         with pytest.raises(ToolError, match="cannot be used"):
@@ -150,13 +153,23 @@ def test_more_time_than_the_tool_ran_is_refused() -> None:
     ("change", "note"),
     [
         ({"read_latency_ms": 40.0}, "[data read] rate x moduleLatency"),
-        ({"post_batches_per_s": 201.2, "post_latency_ms": 4.97}, "[post] x 16"),
+        ({"post_batches_per_s": 201.2, "post_latency_ms": 4.97}, "[post] makes"),
         ({"interface_fps": 9e9}, "times infer"),
     ],
 )
 def test_other_oddities_are_noted(change: dict[str, float], note: str) -> None:
     (found,) = check(replace(published(16), **change))
     assert note in found
+
+
+def test_a_partial_last_batch_is_no_oddity() -> None:
+    # Ten images in three batches of four.
+    perf = replace(
+        published(16), e2e_fps=100.0, e2e_latency_ms=100.0, post_batches_per_s=60.3666,
+        post_latency_ms=16.5655,
+    )  # fmt: skip
+    assert check_perf(perf, images=10, batch=4, wall_clock_s=0.15) == ()
+    assert limiting_stage(replace(perf, post_batches_per_s=30.0), 4).throughput_fps == 100.0
 
 
 def test_time_that_the_file_does_not_account_for_is_noted() -> None:

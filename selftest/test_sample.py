@@ -257,6 +257,9 @@ def test_other_architectures_need_no_code(inputs: Floats) -> None:
     network = _network(spec, fit_sample_weights(spec, fitting_per_class=1))
     top1, _ = _accuracy_pct(_infer(network, inputs), LABELS)
     assert top1 > 10 * 100 / CLASS_COUNT
+    means = {name: mean for name, mean in network.named_buffers() if "running_mean" in name}
+    assert means
+    assert not [name for name, mean in means.items() if not mean.any()]
 
 
 def test_unwritable_weights_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.build import Builder
+from conformance.float16 import AllowedError
 from conformance.imagenet.checks import dataset_checks, input_digest_check
-from conformance.metrics import accuracy
+from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.metrics import accuracy, om_checks
 from conformance.metrics.topn import count_topn
+from conformance.om_key import OmKey
 from conformance.spec import ModelSpec
+from fixtures.board import UsedChip, compared, measured
 from fixtures.claims import Claim
 
 if TYPE_CHECKING:
@@ -104,3 +108,80 @@ def test_answers_have_not_collapsed(
 ) -> None:
     """The answers are about as many classes as the labels: they depend on the images."""
     claim(*accuracy.collapse_checks(onnx_predictions[spec.batch.compared[0]]))
+
+
+@pytest.mark.npu
+@pytest.mark.states("om.images")
+@pytest.mark.usefixtures("om_model", "dataset")
+def test_om_infers_every_image(
+    om_measurer: OmMeasurer, spec: ModelSpec, om_key: OmKey, chip: UsedChip, claim: Claim
+) -> None:
+    """The tool leaves one whole, fresh and finite result for each image, and nothing else."""
+    claim(om_checks.images_check(measured(om_measurer, spec, om_key, chip.soc).predictions))
+
+
+@pytest.mark.npu
+@pytest.mark.states("agreement.scores", "agreement.decisions", "agreement.flips")
+def test_om_agrees_with_pytorch(
+    om_measurement: OmMeasurement,
+    reference_predictions: Predictions,
+    allowed: AllowedError,
+    claim: Claim,
+) -> None:
+    """Image by image, the chip says what PyTorch says, within what float16 may change."""
+    claim(*om_checks.om_agreement_checks(
+        reference_predictions, om_measurement.predictions, epsilon=allowed.epsilon,
+        decision_epsilon=allowed.decision_epsilon, source=allowed.source,
+    ))  # fmt: skip
+
+
+@pytest.mark.npu
+@pytest.mark.states("accuracy.om.top1", "accuracy.om.top5",
+                    "accuracy.published.top1", "accuracy.published.top5")  # fmt: skip
+def test_om_keeps_the_published_accuracy(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    spec: ModelSpec,
+    om_measurement: OmMeasurement,
+    claim: Claim,
+) -> None:
+    """On the full set the ``.om`` drops at most one point below the published figure."""
+    topn = count_topn(om_measurement.predictions)
+    claim(
+        *om_checks.accuracy_records(topn),
+        *accuracy.on_full_set(
+            "accuracy.published", spec, checkpoint.weights_class, dataset.image_class,
+            lambda: accuracy.published_checks(topn, spec, "accuracy.published"),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.npu
+@pytest.mark.states("accuracy.paired.top1", "accuracy.paired.top5")
+def test_om_loses_no_accuracy_against_pytorch(
+    om_measurement: OmMeasurement,
+    reference_predictions: Predictions,
+    spec: ModelSpec,
+    claim: Claim,
+) -> None:
+    """On the same images; a few hundred of them cannot decide a point, and it says so."""
+    bound = spec.accuracy.max_drop_points
+    claim(*om_checks.paired_checks(reference_predictions, om_measurement.predictions, bound))
+
+
+@pytest.mark.npu
+@pytest.mark.states("agreement.batch.scores", "agreement.batch.decisions", "agreement.batch.hits")
+@pytest.mark.usefixtures("onnx_model", "dataset")
+def test_om_batch_sizes_agree_image_by_image(
+    om_measurer: OmMeasurer,
+    spec: ModelSpec,
+    chip: UsedChip,
+    reference_predictions: Predictions,
+    allowed: AllowedError,
+    claim: Claim,
+) -> None:
+    """An image's scores on the chip do not depend on the batch it is inferred in."""
+    first, second = compared(om_measurer, spec, chip.soc)
+    claim(*accuracy.batch_checks(
+        reference_predictions, first, second, allowed.epsilon, "agreement.batch"
+    ))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -77,14 +78,20 @@ def _oddities(perf: PerfFile, batch: int, wall_clock_s: float) -> list[str]:
         for name, product in inverse.items()
         if abs(product / 1000 - 1) > 0.01
     ]
-    post_fps = perf.post_batches_per_s * batch
+    post_fps = _post_fps(perf, batch)
     if abs(post_fps / perf.infer_fps - 1) > 0.01:
-        notes.append(f"[post] x {batch} is {post_fps:g} images/s, [infer] {perf.infer_fps:g}")
+        notes.append(f"[post] makes {post_fps:g} images/s, [infer] {perf.infer_fps:g}")
     if perf.e2e_latency_ms / 1000 < 0.5 * wall_clock_s:
         notes.append(f"e2e latency is {perf.e2e_latency_ms / 1000:g} s of {wall_clock_s:g} s run")
     if perf.interface_fps > 100 * perf.infer_fps:
         notes.append(f"Interface is {perf.interface_fps / perf.infer_fps:.0f} times infer")
     return notes
+
+
+def _post_fps(perf: PerfFile, batch: int) -> float:
+    """Turn ``[post]``'s batches per second into images: the last batch may hold fewer of them."""
+    images = max(1, round(perf.images))
+    return perf.post_batches_per_s * images / math.ceil(images / batch)
 
 
 def limiting_stage(perf: PerfFile, batch: int) -> LimitingStage:
@@ -93,7 +100,7 @@ def limiting_stage(perf: PerfFile, batch: int) -> LimitingStage:
         "data read": perf.read_fps,
         "preprocess": perf.preprocess_fps,
         "infer": perf.infer_fps,
-        "post": perf.post_batches_per_s * batch,
+        "post": _post_fps(perf, batch),
     }
     (name, slowest), (_, next_one), *_ = sorted(rates.items(), key=lambda item: item[1])
     return LimitingStage(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from filelock import FileLock
 
-from conformance import errors
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import ConformanceError
 from conformance.evidence.record import writing
@@ -89,11 +88,18 @@ def _kept(step: str, error: ConformanceError | NotApplicable) -> KeptFailure:
 def _revived(kept: KeptFailure) -> ConformanceError | NotApplicable:
     if kept.kind == "NotApplicable":
         return NotApplicable(SkipReason(str(kept.got)), kept.what)
-    kind: type[ConformanceError] = getattr(errors, kept.kind, ConformanceError)
-    return kind(
+    kinds = {kind.__name__: kind for kind in _kinds(ConformanceError)}
+    return kinds.get(kept.kind, ConformanceError)(
         kept.what,
         got=kept.got,
         expected=kept.expected,
         where=kept.where,
         next_step=kept.next_step,
     )
+
+
+def _kinds(base: type[ConformanceError]) -> Iterator[type[ConformanceError]]:
+    """Yield a class of errors and all derived from it, wherever they are defined."""
+    yield base
+    for derived in base.__subclasses__():
+        yield from _kinds(derived)

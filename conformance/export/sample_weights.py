@@ -97,7 +97,8 @@ def fit_sample_weights(
     with torch.random.fork_rng(devices=[]), torch.no_grad(), _one_thread():
         torch.manual_seed(_SEED)
         # Channels last halve the time of small convolutions on a CPU; the result goes back.
-        network = build_network(spec.architecture).to(memory_format=torch.channels_last)
+        network = build_network(spec.architecture)
+        _lay_out(network, torch.channels_last)
         last = _last_layer(network, spec.export.classes)
         some, _ = next(_batches(spec, fitting_per_class, size=_SCALED_ON))
         scale_layers(network, last, some)
@@ -106,8 +107,12 @@ def fit_sample_weights(
         last.weight.copy_(weight.reshape(last.weight.shape))
         last.get_parameter("bias").copy_(bias)
         _lift_scores(network, last, some)
-        network.to(memory_format=torch.contiguous_format)
-    return network.state_dict()
+        _lay_out(network, torch.contiguous_format)
+    return dict(network.state_dict())
+
+
+def _lay_out(network: torch.nn.Module, layout: torch.memory_format) -> None:
+    network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's types lack this form
 
 
 def _last_layer(network: torch.nn.Module, classes: int) -> Layer:

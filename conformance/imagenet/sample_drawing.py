@@ -148,7 +148,8 @@ def _wave(turns: Field) -> Field:
 
 def _edge(wave: Field) -> Field:
     """Sharpen the flanks of a wave."""
-    return np.clip(wave * 4 - np.float32(1.5), 0, 1)
+    edges: Field = np.clip(wave * 4 - np.float32(1.5), 0, 1)
+    return edges
 
 
 def _stripes(along: Field, _: Field) -> Field:

@@ -133,7 +133,7 @@ def _adaptive_average(values: Tensor, output_size: list[int]) -> Tensor:
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def _average(  # noqa: PLR0917 - torch's own signature
+def _average(
     values: Tensor,
     kernel_size: list[int],
     stride: list[int] | None = None,
