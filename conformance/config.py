@@ -100,7 +100,7 @@ def chip_ids(text: str) -> tuple[int, ...]:
 
 def _each_once(found: tuple[int, ...], text: str) -> tuple[int, ...]:
     if len(set(found)) != len(found):
-        raise ValueError(f"names a number twice: {text!r}")
+        raise ValueError(f"needs each number once, got {text!r}")
     return found
 
 
@@ -282,9 +282,11 @@ def _require(
 ) -> None:
     if path is None or path == SAMPLE or exists(Path(path)):
         return
+    metavar, parse = next((o.metavar, o.parse) for o in OPTIONS if o.name == option)
+    correct = f"correct --{option}={metavar}"
     raise ConfigError(
         f"--{option} names nothing that can be read",
         got=path,
         expected=expected,
-        next_step=f"correct --{option}=PATH, or give --{option}=sample",
+        next_step=f"{correct}, or give --{option}=sample" if parse is path_or_sample else correct,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from conformance.runners.onnxruntime_runner import open_session
+from conformance.runners.onnxruntime_runner import open_session, run_session
 from conformance.runners.torch_runner import torch_threads
 
 if TYPE_CHECKING:
@@ -52,11 +52,10 @@ def run_onnxruntime(model: Path, inputs: Inputs, batch: int) -> Outputs:
     """Return ONNX Runtime's scores, shape (classes,), by input name.
 
     Raises:
-        ExportError: ONNX Runtime cannot load the model.
+        ExportError: ONNX Runtime cannot load the model, or refuses a batch.
     """
     session = open_session(model)
-    name = session.get_inputs()[0].name
-    return _in_batches(lambda images: session.run(None, {name: images})[0], inputs, batch)
+    return _in_batches(lambda images: run_session(session, model, images), inputs, batch)
 
 
 def _in_batches(engine: Engine, inputs: Inputs, batch: int) -> Outputs:
