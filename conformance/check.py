@@ -143,6 +143,13 @@ def builtin(value: Any) -> Scalar:
     return float(value) if isinstance(value, SupportsFloat) else str(value)
 
 
+def coordinate(value: Any) -> str | int:
+    """Turn a coordinate into text or a whole number; true and false become ``yes`` and ``no``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, int) else str(value)
+
+
 def _compared(direction: Direction, value: Scalar, bound: Scalar) -> Status:
     for number in (value, bound):
         if isinstance(number, float) and math.isnan(number):
@@ -167,7 +174,7 @@ def _check(direction: Direction, id: str, value: Any, bound: Any, **rest: Any) -
         value=made,
         bound=against,
         direction=direction,
-        coordinates={name: v if isinstance(v, int) else str(v) for name, v in coordinates.items()},
+        coordinates={name: coordinate(place) for name, place in coordinates.items()},
         **rest,
     )
 
@@ -196,8 +203,19 @@ def recorded(id: str, value: Any, **rest: Any) -> Check:  # noqa: A002 - see _ch
 def skipped(id: str, reason: SkipReason, detail: str, **coordinates: str | int) -> Check:  # noqa: A002 - a check's own word
     """Make the record of a check that does not apply or cannot run here."""
     return Check(
-        id=id, status=Status.SKIP, reason=reason, detail=detail, coordinates=dict(coordinates)
+        id=id,
+        status=Status.SKIP,
+        reason=reason,
+        detail=detail,
+        coordinates={name: coordinate(place) for name, place in coordinates.items()},
     )
+
+
+def holds(check: Check) -> bool:
+    """Compare a check's value with its bound again, whatever its status says."""
+    if check.direction is Direction.RECORDED:
+        return True
+    return _compared(check.direction, check.value, check.bound) is Status.PASS
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - an outcome, not a broken program

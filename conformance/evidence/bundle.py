@@ -169,7 +169,6 @@ class Evidence(_Part, frozen=True, kw_only=True):
         checks: Every check, in the order in which they arrived.
         tests: Every test.
         predictions: What is in ``predictions.npz``.
-        files: Files of the bundle that belong to the evidence, such as logs, by their sha256.
         waivers: Waivers in force in the baseline of this model and board.
         conflicts: What contradicts itself within the run, such as two digests of one file.
         decision: The gate's verdict, if the run had a gate.
@@ -190,7 +189,6 @@ class Evidence(_Part, frozen=True, kw_only=True):
     checks: tuple[MadeCheck, ...] = ()
     tests: tuple[Outcome, ...] = ()
     predictions: tuple[PredictionSet, ...] = ()
-    files: dict[str, Sha256] = {}
     waivers: tuple[Waiver, ...] = ()
     conflicts: tuple[str, ...] = ()
     decision: Decision | None = None
