@@ -6,4 +6,6 @@ pytest_plugins = [
     "fixtures.outcomes",
     "fixtures.subjects",
     "fixtures.parity",
+    "fixtures.gate",
+    "fixtures.ending",
 ]

@@ -49,6 +49,7 @@ class RunConfig:
     board: Literal["auto", "none"]
     artifacts: Path
     evidence: Path
+    gate: str | None = None
 
 
 def absolute_path(text: str) -> Path:
@@ -115,8 +116,12 @@ OPTIONS = (
         "in the user's cache folder", "CONFORMANCE_ARTIFACTS",
     ),
     Option(
-        "evidence", "DIR", "where each run leaves its records", absolute_path,
+        "evidence", "DIR", "where each run leaves its bundle", absolute_path,
         "evidence/ in the checkout", "CONFORMANCE_EVIDENCE",
+    ),
+    Option(
+        "gate", "NAME", "end with the verdict of a gate: `host`, `rehearsal`, `board`, `release`",
+        str, "no gate",
     ),
 )  # fmt: skip
 
@@ -147,6 +152,7 @@ def resolve(
         board=chosen["board"] or "auto",
         artifacts=chosen["artifacts"] or default_artifacts_folder(environ),
         evidence=chosen["evidence"] or rootdir / "evidence",
+        gate=chosen["gate"],
     )
     _require(config.weights, "weights", os.path.isfile, "a checkpoint file (.pth)")
     _require(config.imagenet, "imagenet", os.path.isdir, "a folder with val/ and val_label.txt")

@@ -64,7 +64,8 @@ def append(folder: Path, record: Record) -> None:
 
 def as_read(record: Record) -> Record:
     """Return a record as :func:`read` will give it: scrubbed, and without NaN."""
-    return msgspec.json.decode(_encoded(record), type=Record)
+    read_back: Record = msgspec.json.decode(_encoded(record), type=Record)
+    return read_back
 
 
 def append_artifact(folder: Path, record: ArtifactRecord) -> None:

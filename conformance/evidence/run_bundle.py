@@ -45,7 +45,15 @@ from conformance.spec import ModelSpec
 
 PARTS = "predictions"
 # Packages whose versions may change a number.
-PACKAGES = ("numpy", "pillow", "torch", "torchvision", "onnx", "onnxruntime", "scipy")
+PACKAGES: tuple[str, ...] = (
+    "numpy",
+    "pillow",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "scipy",
+)
 PACKAGES += ("pytest", "pytest-xdist", "ascend-conformance")
 
 
