@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.outcomes",
     "fixtures.subjects",
     "fixtures.parity",
+    "fixtures.expected",
     "fixtures.gate",
     "fixtures.ending",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from conformance import bundle_commands, schema_command, store_command
+from conformance import accept_command, bundle_commands, schema_command, store_command
 from conformance.errors import ConformanceError
 
 
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake ends with its message and status 2, not a traceback."""
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (store_command, bundle_commands, schema_command):
+    for command in (store_command, bundle_commands, accept_command, schema_command):
         command.add_parser(commands)
     chosen = parser.parse_args(arguments)
     try:

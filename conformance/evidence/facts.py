@@ -14,14 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import (
-    Board,
-    Digest,
-    EvidenceClass,
-    PredictionSet,
-    inside,
-    write_whole,
-)
+from conformance.evidence.bundle import Board, Digest, EvidenceClass, PredictionSet
+from conformance.evidence.bundle_files import inside, write_whole
 from conformance.evidence.record import append_line, lines
 from conformance.evidence.scrub import this_machine
 

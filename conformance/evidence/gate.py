@@ -66,6 +66,7 @@ class Row(_Table, frozen=True):
     bound: Scalar = None
     recount: Literal["torch", "onnxruntime", "om", ""] = ""
     baseline: Literal["higher", "lower", ""] = ""
+    noise_pct: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 0.0
 
 
 class Gates(_Table, frozen=True):

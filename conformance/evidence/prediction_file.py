@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import write_whole
+from conformance.evidence.bundle_files import write_whole
 
 DEPTH = 5
 # 50,000 images by forty engines are 60 MB.

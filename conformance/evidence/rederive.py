@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from conformance.ascend.marker import is_emulated
-from conformance.evidence.bundle import Evidence, EvidenceClass, inside, read_limited
+from conformance.evidence.bundle import Evidence, EvidenceClass
+from conformance.evidence.bundle_files import inside, read_limited
 from conformance.evidence.prediction_file import Predictions
 from conformance.spec import ModelSpec
 

@@ -26,10 +26,8 @@ from conformance.evidence.bundle import (
     Outcome,
     PredictionSet,
     Waiver,
-    inside,
-    write_evidence,
-    write_whole,
 )
+from conformance.evidence.bundle_files import inside, write_evidence, write_whole
 from conformance.evidence.facts import gather, record_predictions
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import (

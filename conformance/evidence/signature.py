@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from conformance.errors import EvidenceError, ToolError
-from conformance.evidence.bundle import STATEMENT_FILE, read_limited
+from conformance.evidence.bundle import STATEMENT_FILE
+from conformance.evidence.bundle_files import read_limited
 from conformance.evidence.statement import MAX_BYTES
 
 # Keeps a signature that the same key made for another purpose from counting here.

@@ -16,7 +16,8 @@ import msgspec
 
 from conformance.check import Status
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import STATEMENT_FILE, Evidence, read_limited, write_whole
+from conformance.evidence.bundle import STATEMENT_FILE, Evidence
+from conformance.evidence.bundle_files import read_limited, write_whole
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"

@@ -176,14 +176,15 @@ def shown_classes(
         rested[part] |= classes
     models = {str(demand.coordinates["model"]) for demand in demanded}
     return {
-        part: _least(part, rested[part] or _stated(runs, part, models) or {"none"})
-        for part in CLASSES
+        part: least_class(part, rested[part] or _stated(runs, part, models)) for part in CLASSES
     }
 
 
-def _least(part: Part, classes: Iterable[str]) -> str:
+def least_class(part: Part, classes: Iterable[str]) -> str:
+    """Return the class that proves least; ``none`` if there is no class."""
     order = CLASSES[part]
-    return max(classes, key=lambda name: order.index(name) if name in order else len(order))
+    rank = {name: place for place, name in enumerate(order)}
+    return max(classes, key=lambda name: rank.get(name, len(order)), default="none")
 
 
 def _line(verdict: Verdict, gate: str, classes: Mapping[Part, str], gates: Gates) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from conformance.check import Check, Status, holds
 from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import (
@@ -20,9 +22,9 @@ from conformance.evidence.bundle import (
     Decision,
     Evidence,
     PredictionSet,
-    read_evidence,
-    read_limited,
 )
+from conformance.evidence.bundle_files import demand_small, read_evidence, read_limited
+from conformance.evidence.facts import FACTS_FILE, gather
 from conformance.evidence.gate import Gates, Row
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import Predictions, read_predictions
@@ -71,6 +73,7 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
     parts: tuple[Iterator[str], ...] = (
         _digest_problems(folder, evidence),
         _record_problems(folder, evidence),
+        _fact_problems(folder, evidence),
         _junit_problems(folder, evidence),
         _status_problems(evidence),
         _source_problems(evidence, gates, specs),
@@ -92,7 +95,7 @@ def _collected(problems: Iterator[str]) -> Iterable[str]:
     found: list[str] = []
     try:
         found += problems
-    except (ConformanceError, OSError) as error:
+    except (ConformanceError, OSError, msgspec.MsgspecError) as error:
         found.append(str(error).replace("\n", ";"))
     return found
 
@@ -132,7 +135,7 @@ def _digest_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
 
 def _record_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
     """Compare the checks with the records that were appended while the run went on."""
-    read_limited(folder / CHECKS_FILE, RECORD_BYTES) if evidence.tests else None
+    demand_small(folder / CHECKS_FILE, RECORD_BYTES)
     records = read(folder)
     checks = [(r.test, r.check) for r in records if isinstance(r, CheckRecord)]
     if checks != [(made.test, made.check) for made in evidence.checks]:
@@ -140,6 +143,20 @@ def _record_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
     outcomes = [(r.test, r.status) for r in records if not isinstance(r, CheckRecord)]
     if outcomes != [(test.test, test.status) for test in evidence.tests]:
         yield f"tests: not those of {CHECKS_FILE}"
+
+
+def _fact_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
+    """Compare classes, digests and the board with what the run's processes recorded."""
+    demand_small(folder / FACTS_FILE, RECORD_BYTES)
+    facts = gather(folder)
+    recorded = (tuple(facts.classes.values()), facts.digests, facts.board, tuple(facts.conflicts))
+    stated = (evidence.classes, evidence.digests, evidence.board, evidence.conflicts)
+    named = ("classes", "digests", "board", "conflicts")
+    for name, before, now in zip(named, recorded, stated, strict=True):
+        if before != now:
+            yield f"{name}: not those of {FACTS_FILE}"
+    if not facts.versions.items() <= evidence.versions.items():
+        yield f"versions: not those of {FACTS_FILE}"
 
 
 def _junit_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
@@ -214,6 +231,9 @@ def _decided_again(
         decision = decide([evidence], gates, stated.gate, specs)
     except ConformanceError as error:
         return None, [f"verdict: cannot be computed: {error.what}"]
-    if decision != stated:
-        return decision, [f"verdict: stated {stated.line!r}, the checks give {decision.line!r}"]
-    return decision, []
+    changed = [
+        f"verdict: {name} stated {getattr(stated, name)!r}, the checks give {again!r}"
+        for name in ("verdict", "line", "reasons", "required")
+        if (again := getattr(decision, name)) != getattr(stated, name)
+    ]
+    return decision, changed
