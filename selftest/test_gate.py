@@ -324,7 +324,8 @@ def test_gates_and_tests_know_each_other() -> None:
     specs = {model: load_spec(model) for model in gates.models}
     assert {check_id for check_id, *_ in stated} <= {i for row in gates.checks for i in row.ids}
     demanded = required(gates, "host", specs)
-    hosts = {(c, b, s) for c, b, s, npu in stated if npu == "no"}
+    of_host = {i for row in gates.checks if "host" in row.gates for i in row.ids}
+    hosts = {(c, b, s) for c, b, s, npu in stated if npu == "no" and c in of_host}
     places = {
         (d.id, str(d.coordinates.get("batch", "")), str(d.coordinates.get("scale", "")))
         for d in demanded
