@@ -168,6 +168,7 @@ def test_every_status_is_shown_counted_and_recorded(
     assert made["test_blocked"] == ["BLOCKED"]
     assert made["test_crash"] == made["test_exit"] == ["ERROR"]
     assert made["test_no_check"] == made["test_raw_skip"] == []
+    result.stdout.fnmatch_lines(["skipped without a machine-readable reason: not today"])
     result.stdout.fnmatch_lines(
         ["checks: 2 PASS, 1 SKIP, 1 INCONCLUSIVE, 1 BLOCKED, 2 FAIL, 6 ER*"]
     )
