@@ -8,4 +8,7 @@ pytest_plugins = [
     "fixtures.parity",
     "fixtures.accuracy",
     "fixtures.board",
+    "fixtures.expected",
+    "fixtures.gate",
+    "fixtures.ending",
 ]

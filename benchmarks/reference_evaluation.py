@@ -49,7 +49,7 @@ class _Photographs:
 
 def rows(material: Material) -> Iterator[Row]:
     """Measure PyTorch and ONNX Runtime against the DataLoader loop."""
-    images = material.images(320)
+    images = material.images(192)
     network = material.network()
     model = exported(network, material)
     loop = _loader_loop(images, network, material)
@@ -64,7 +64,7 @@ def rows(material: Material) -> Iterator[Row]:
         def evaluate(infer: Callable[..., Predictions] = infer, counts: Any = counts) -> None:
             counts.append(_streamed(images, infer, material))
 
-        result = duel([loop], [evaluate], rounds=material.rounds)
+        result = duel([loop], [evaluate], rounds=2 if material.quick else 3)
         if set(counts) != {expected}:
             raise AssertionError(f"{name} counts {counts}, the DataLoader loop {expected}")
         yield result.row(f"streamed, {name}", len(images), UNIT, goal=1)

@@ -17,14 +17,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from conformance.artifacts import Artifact, Request, Store, Value
+from conformance.artifacts import Artifact, Request, Store, Value, file_sha256
 from conformance.ascend.presence import board_signs
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
 from conformance.errors import DownloadError
+from conformance.evidence.facts import record_class, record_digest
 from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import ArtifactRecord, append_artifact
-from conformance.export.checkpoint import Checkpoint, WeightsClass, find_published, identify
+from conformance.export.checkpoint import (
+    Checkpoint,
+    WeightsClass,
+    file_digests,
+    find_published,
+    identify,
+)
 from conformance.spec import ModelSpec, PublishedWeights
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ class Builder:
     def __init__(self, config: RunConfig, run_folder: Path) -> None:
         self.config = config
         self.store = Store(config.artifacts, on_event=_recorder(run_folder))
+        self._run_folder = run_folder
         self._failures = KeptFailures(run_folder / "failures")
         self._made: dict[str, Any] = {}
 
@@ -56,7 +64,7 @@ class Builder:
             CheckpointError: The file cannot be used, or a published one has a wrong digest.
             NotApplicable: A board is there, and its weights are neither given nor to be had.
         """
-        return self.once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
+        return self.once(f"checkpoint {spec.name}", lambda: self._known_checkpoint(spec))
 
     def network(self, spec: ModelSpec) -> torch.nn.Module:
         """Return the network with the checkpoint's weights, float32, in evaluation mode."""
@@ -68,7 +76,7 @@ class Builder:
         Raises:
             ExportError: The network cannot be exported.
         """
-        return self.once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
+        return self.once(f"onnx_model {spec.name}", lambda: self._known_onnx_model(spec))
 
     def dataset(self, spec: ModelSpec) -> Dataset:
         """Return the images: the folder given, else the standard one, else the sample.
@@ -77,7 +85,7 @@ class Builder:
             DatasetError: The folder's images or labels cannot be used.
             NotApplicable: A board is there, and no images are.
         """
-        return self.once(f"dataset {spec.name}", lambda: self._dataset(spec))
+        return self.once(f"dataset {spec.name}", lambda: self._known_dataset(spec))
 
     def dataset_digest(self, spec: ModelSpec) -> str:
         """Return the digest over names, labels and contents of the images, in order."""
@@ -90,6 +98,34 @@ class Builder:
         if step not in self._made:
             self._made[step] = self._failures.first(step, make)
         return cast("Made", self._made[step])
+
+    def _known_checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        """Build the checkpoint and record its class, and what that was derived from."""
+        made = self._checkpoint(spec)
+        digests = file_digests(made.path)._asdict()
+        record_class(self._run_folder, "weights", made.weights_class, digests, spec.name)
+        record_digest(
+            self._run_folder, f"{spec.name}/weights", "weights", digests["sha256"], spec.name
+        )
+        return made
+
+    def _known_onnx_model(self, spec: ModelSpec) -> Path:
+        made = self._onnx_model(spec)
+        record_digest(
+            self._run_folder, f"{spec.name}/onnx_model", "onnx_model", file_sha256(made), spec.name
+        )
+        return made
+
+    def _known_dataset(self, spec: ModelSpec) -> Dataset:
+        """Open the dataset and record its class and the digest of its list."""
+        from conformance.evidence.prediction_file import list_sha256
+
+        found = self._dataset(spec)
+        listed = list_sha256(found.names, found.labels.tolist())
+        facts = {"count": str(len(found)), "list_sha256": listed}
+        record_class(self._run_folder, "images", found.image_class, facts, spec.name)
+        record_digest(self._run_folder, f"{spec.name}/dataset", "dataset", listed, spec.name)
+        return found
 
     def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
         if self.config.weights == SAMPLE:

@@ -151,9 +151,11 @@ def _written(value: Scalar) -> Scalar:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _placed(value: Any) -> str | int:
-    """Turn a coordinate into a built-in type, so that 16 and NumPy's 16 are one place."""
+def coordinate(value: Any) -> str | int:
+    """Turn a coordinate into text or a whole number; true and false become ``yes`` and ``no``."""
     made = builtin(value)
+    if isinstance(made, bool):
+        return "yes" if made else "no"
     return made if isinstance(made, int) else str(made)
 
 
@@ -183,7 +185,7 @@ def _check(direction: Direction, id: str, value: Any, bound: Any, **rest: Any) -
         value=_written(made),
         bound=_written(against),
         direction=direction,
-        coordinates={name: _placed(place) for name, place in coordinates.items()},
+        coordinates={name: coordinate(place) for name, place in coordinates.items()},
         **rest,
     )
 
@@ -218,8 +220,19 @@ def recorded(id: str, value: Any, **rest: Any) -> Check:  # noqa: A002 - see _ch
 def skipped(id: str, reason: SkipReason, detail: str, **coordinates: str | int) -> Check:  # noqa: A002 - a check's own word
     """Make the record of a check that does not apply or cannot run here."""
     return Check(
-        id=id, status=Status.SKIP, reason=reason, detail=detail, coordinates=dict(coordinates)
+        id=id,
+        status=Status.SKIP,
+        reason=reason,
+        detail=detail,
+        coordinates={name: coordinate(place) for name, place in coordinates.items()},
     )
+
+
+def holds(check: Check) -> bool:
+    """Compare a check's value with its bound again, whatever its status says."""
+    if check.direction is Direction.RECORDED:
+        return True
+    return _compared(check.direction, check.value, check.bound) is Status.PASS
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - an outcome, not a broken program

@@ -60,6 +60,7 @@ class RunConfig:
     artifacts: Path
     scratch: Path
     evidence: Path
+    gate: str | None = None
 
 
 def absolute_path(text: str) -> Path:
@@ -200,8 +201,12 @@ OPTIONS = (
         absolute_path, "the system's temporary folder", "CONFORMANCE_SCRATCH",
     ),
     Option(
-        "evidence", "DIR", "where each run leaves its records", absolute_path,
+        "evidence", "DIR", "where each run leaves its bundle", absolute_path,
         "evidence/ in the checkout", "CONFORMANCE_EVIDENCE",
+    ),
+    Option(
+        "gate", "NAME", "end with the verdict of a gate: `host`, `rehearsal`, `board`, `release`",
+        str, "no gate",
     ),
 )  # fmt: skip
 
@@ -241,6 +246,7 @@ def resolve(
         scratch=chosen["scratch"] or Path(tempfile.gettempdir()),
         artifacts=chosen["artifacts"] or default_artifacts_folder(environ),
         evidence=chosen["evidence"] or rootdir / "evidence",
+        gate=chosen["gate"],
     )
     _require(config.weights, "weights", os.path.isfile, "a checkpoint file (.pth)")
     _require(config.imagenet, "imagenet", os.path.isdir, "a folder with val/ and val_label.txt")

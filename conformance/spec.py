@@ -197,6 +197,11 @@ class ModelSpec(_Table, frozen=True):
         """Shape of one input tensor: channels, height, width."""
         return (3, self.preprocess.crop, self.preprocess.crop)
 
+    @property
+    def sha256(self) -> str:
+        """Digest of the whole spec."""
+        return self.digest(*self.__struct_fields__)
+
     def digest(self, *sections: str) -> str:
         """Return the sha256 of the named sections, so that an artifact depends on no others."""
         parts = {section: msgspec.to_builtins(getattr(self, section)) for section in sections}

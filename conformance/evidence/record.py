@@ -18,6 +18,7 @@ import msgspec
 
 from conformance.check import Check, Status
 from conformance.errors import ConfigError
+from conformance.evidence.scrub import this_machine
 
 CHECKS_FILE = "checks.jsonl"
 ARTIFACTS_FILE = "artifacts.jsonl"
@@ -62,7 +63,13 @@ def append(folder: Path, record: Record) -> None:
     Raises:
         ConfigError: The folder cannot be written.
     """
-    _append_line(folder / CHECKS_FILE, record)
+    append_line(folder / CHECKS_FILE, record)
+
+
+def as_read(record: Record) -> Record:
+    """Return a record as :func:`read` will give it: scrubbed, and without NaN."""
+    read_back: Record = msgspec.json.decode(_encoded(record), type=Record)
+    return read_back
 
 
 def append_artifact(folder: Path, record: ArtifactRecord) -> None:
@@ -71,23 +78,28 @@ def append_artifact(folder: Path, record: ArtifactRecord) -> None:
     Raises:
         ConfigError: The folder cannot be written.
     """
-    _append_line(folder / ARTIFACTS_FILE, record)
+    append_line(folder / ARTIFACTS_FILE, record)
 
 
 def read_artifacts(folder: Path) -> list[ArtifactRecord]:
     """Return what happened to the artifacts of one run."""
     return [
-        msgspec.json.decode(line, type=ArtifactRecord) for line in _lines(folder / ARTIFACTS_FILE)
+        msgspec.json.decode(line, type=ArtifactRecord) for line in lines(folder / ARTIFACTS_FILE)
     ]
 
 
 def read(folder: Path) -> list[Record]:
     """Return the records of one run; a last line that was cut by a kill is left out."""
-    return [msgspec.json.decode(line, type=Record) for line in _lines(folder / CHECKS_FILE)]
+    return [msgspec.json.decode(line, type=Record) for line in lines(folder / CHECKS_FILE)]
 
 
-def _append_line(path: Path, record: msgspec.Struct) -> None:
-    line = msgspec.json.encode(record) + b"\n"
+def append_line(path: Path, record: msgspec.Struct) -> None:
+    """Append one record to a file by one write, without names of hosts, users and serial numbers.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    line = _encoded(record) + b"\n"
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
@@ -113,5 +125,10 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _lines(path: Path) -> list[bytes]:
+def _encoded(record: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(this_machine().record(msgspec.to_builtins(record)))
+
+
+def lines(path: Path) -> list[bytes]:
+    """Return the whole lines of a file, none if there is no file; one cut by a kill is left out."""
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
