@@ -6,4 +6,9 @@ pytest_plugins = [
     "fixtures.outcomes",
     "fixtures.subjects",
     "fixtures.parity",
+    "fixtures.accuracy",
+    "fixtures.board",
+    "fixtures.expected",
+    "fixtures.gate",
+    "fixtures.ending",
 ]

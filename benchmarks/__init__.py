@@ -1,1 +1,1 @@
-"""Speed of this suite, side by side with what it replaces: ``python -m benchmarks``."""
+"""Measurements of this suite itself: how often its verdicts are right, and how fast it is."""

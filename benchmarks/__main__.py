@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import memory, preprocessing, reference_evaluation, scoring
+from benchmarks import collection, memory, preprocessing, reference_evaluation, scoring
 from benchmarks.material import Material, gather
 from benchmarks.measurement import Row
 from benchmarks.table import markdown, page
@@ -28,7 +28,7 @@ class Benchmark(NamedTuple):
 # To add one, write a module with TITLE, NOTE and rows(material), and name it here.
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.NOTE, module.rows)
-    for module in (preprocessing, scoring, memory, reference_evaluation)
+    for module in (collection, preprocessing, scoring, memory, reference_evaluation)
 }
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from conformance import store_command
+from conformance import (
+    accept_command,
+    bundle_commands,
+    epsilon_command,
+    schema_command,
+    store_command,
+)
 from conformance.errors import ConformanceError
 
 
@@ -13,7 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake ends with its message and status 2, not a traceback."""
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    store_command.add_parser(commands)
+    for command in (
+        store_command,
+        bundle_commands,
+        accept_command,
+        epsilon_command,
+        schema_command,
+    ):
+        command.add_parser(commands)
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen))

@@ -24,6 +24,9 @@ from filelock import FileLock, Timeout
 from conformance.errors import ArtifactError
 
 MANIFEST = "manifest.json"
+UNFINISHED = "tmp"
+# What the system says when there is no room, for the disk, the user or the process.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 Value = str | int | float | bool
 # A build writes its files into the folder and returns facts to keep beside them.
 Build = Callable[[Path], Mapping[str, str]]
@@ -129,6 +132,20 @@ class Store:
         else:
             with self._locked(request):
                 artifact, event = self._found_or_built(request, build)
+        return self._open(request, artifact, event)
+
+    def find(self, request: Request) -> Artifact | None:
+        """Return a whole artifact that answers the request, or None.
+
+        Where the makers are unknown, the newest artifact of any maker answers.
+        """
+        if opened := self._opened.get(request.key):
+            return opened
+        found = self._found(request)
+        return self._open(request, found, "found") if found else None
+
+    def _open(self, request: Request, artifact: Artifact, event: str) -> Artifact:
+        """Note that an artifact is used: for the run, for ``gc``, and for the next caller."""
         seconds = 0.0 if event == "found" else artifact.manifest.seconds
         self.on_event(event, request.kind, request.key, seconds)
         with contextlib.suppress(OSError):  # a shared store may be read-only
@@ -137,7 +154,7 @@ class Store:
         return artifact
 
     def _made_elsewhere(self, request: Request) -> Artifact:
-        if found := self.find(request):
+        if found := self._found(request):
             return found
         raise ArtifactError(
             f"the store has no {request.kind}, and the packages that make one are not installed",
@@ -154,11 +171,7 @@ class Store:
         event = "rebuilt" if folder.exists() else "built"
         return self._build(request, build), event
 
-    def find(self, request: Request) -> Artifact | None:
-        """Return a whole artifact that answers the request, or None.
-
-        Where the makers are unknown, the newest artifact of any maker answers.
-        """
+    def _found(self, request: Request) -> Artifact | None:
         if request.makers is not None:
             return self._whole(self._folder(request))
         answers = [
@@ -172,11 +185,13 @@ class Store:
     def entries(self, kind: str = "*") -> Iterator[tuple[Path, Manifest | None]]:
         """Yield every entry's folder and its manifest, None where the manifest is damaged."""
         for folder in sorted(self.root.glob(f"{kind}/{'[0-9a-f]' * 8}*/")):
-            yield folder, read_manifest(folder)
+            if folder.parent.name != UNFINISHED:
+                yield folder, read_manifest(folder)
 
     def leftovers(self) -> list[Path]:
         """Return what killed builds left behind and no process is building now."""
-        return [path for path in sorted(self.root.glob("tmp/*")) if not self._in_use(path)]
+        found = sorted(self.root.glob(f"{UNFINISHED}/*"))
+        return [path for path in found if not self._in_use(path)]
 
     def lock_path(self, key: str) -> Path:
         """Return the lock file of one key."""
@@ -198,7 +213,7 @@ class Store:
         lock = FileLock(self.lock_path(request.key))
         with self._writable():
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            (self.root / "tmp").mkdir(exist_ok=True)
+            (self.root / UNFINISHED).mkdir(exist_ok=True)
             lock.acquire()
         try:
             yield
@@ -210,7 +225,7 @@ class Store:
         try:
             yield
         except (OSError, NotImplementedError) as error:
-            full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+            full = isinstance(error, OSError) and error.errno in FULL
             raise ArtifactError(
                 "artifact store is full" if full else "artifact store cannot be written or locked",
                 got=error,
@@ -222,11 +237,12 @@ class Store:
             ) from error
 
     def _build(self, request: Request, build: Build) -> Artifact:
-        for leftover in self.root.glob(f"tmp/{request.key}.*"):
+        for leftover in self.root.glob(f"{UNFINISHED}/{request.key}.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         started = time.time()
         with self._writable():
-            workplace = Path(tempfile.mkdtemp(prefix=f"{request.key}.", dir=self.root / "tmp"))
+            unfinished = self.root / UNFINISHED
+            workplace = Path(tempfile.mkdtemp(prefix=f"{request.key}.", dir=unfinished))
         try:
             return self._move_in(request, workplace, self._run(build, workplace), started)
         finally:
@@ -236,7 +252,7 @@ class Store:
         try:
             return build(workplace)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in FULL:
                 raise
             with self._writable():
                 raise
@@ -277,10 +293,12 @@ class Store:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Decode an entry's manifest; None where it is missing or damaged."""
+    """Decode an entry's manifest; None where it is missing, damaged or another entry's."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError):
+        return None
+    if manifest.request.key != folder.name or manifest.request.kind != folder.parent.name:
         return None
     # A file name is data: one that would leave the entry's folder makes the entry damaged.
     return manifest if all(map(_stays_inside, manifest.files)) else None

@@ -7,6 +7,7 @@ run: every later caller, in any worker, gets it again, and a download that hung 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import shutil
@@ -16,14 +17,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from conformance.artifacts import Artifact, Request, Store, Value
+from conformance.artifacts import Artifact, Request, Store, Value, file_sha256
 from conformance.ascend.presence import board_signs
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
 from conformance.errors import DownloadError
+from conformance.evidence.facts import record_class, record_digest
 from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import ArtifactRecord, append_artifact
-from conformance.export.checkpoint import Checkpoint, WeightsClass, find_published, identify
+from conformance.export.checkpoint import (
+    Checkpoint,
+    WeightsClass,
+    file_digests,
+    find_published,
+    identify,
+)
 from conformance.spec import ModelSpec, PublishedWeights
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ class Builder:
     def __init__(self, config: RunConfig, run_folder: Path) -> None:
         self.config = config
         self.store = Store(config.artifacts, on_event=_recorder(run_folder))
+        self._run_folder = run_folder
         self._failures = KeptFailures(run_folder / "failures")
         self._made: dict[str, Any] = {}
 
@@ -55,11 +64,11 @@ class Builder:
             CheckpointError: The file cannot be used, or a published one has a wrong digest.
             NotApplicable: A board is there, and its weights are neither given nor to be had.
         """
-        return self._once(f"checkpoint {spec.name}", lambda: self._checkpoint(spec))
+        return self.once(f"checkpoint {spec.name}", lambda: self._known_checkpoint(spec))
 
     def network(self, spec: ModelSpec) -> torch.nn.Module:
         """Return the network with the checkpoint's weights, float32, in evaluation mode."""
-        return self._once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
+        return self.once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
 
     def onnx_model(self, spec: ModelSpec) -> Path:
         """Return the ONNX model exported from the checkpoint.
@@ -67,7 +76,7 @@ class Builder:
         Raises:
             ExportError: The network cannot be exported.
         """
-        return self._once(f"onnx_model {spec.name}", lambda: self._onnx_model(spec))
+        return self.once(f"onnx_model {spec.name}", lambda: self._known_onnx_model(spec))
 
     def dataset(self, spec: ModelSpec) -> Dataset:
         """Return the images: the folder given, else the standard one, else the sample.
@@ -76,12 +85,47 @@ class Builder:
             DatasetError: The folder's images or labels cannot be used.
             NotApplicable: A board is there, and no images are.
         """
-        return self._once(f"dataset {spec.name}", lambda: self._dataset(spec))
+        return self.once(f"dataset {spec.name}", lambda: self._known_dataset(spec))
 
-    def _once(self, step: str, make: Callable[[], Made]) -> Made:
+    def dataset_digest(self, spec: ModelSpec) -> str:
+        """Return the digest over names, labels and contents of the images, in order."""
+        cache = self.store.root / "image_digests.sqlite"
+        digest = functools.partial(self.dataset(spec).digest, cache_file=cache)
+        return self.once(f"digest of dataset {spec.name}", digest)
+
+    def once(self, step: str, make: Callable[[], Made]) -> Made:
+        """Make something at most once per run; a failure is kept and raised again."""
         if step not in self._made:
             self._made[step] = self._failures.first(step, make)
         return cast("Made", self._made[step])
+
+    def _known_checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        """Build the checkpoint and record its class, and what that was derived from."""
+        made = self._checkpoint(spec)
+        digests = file_digests(made.path)._asdict()
+        record_class(self._run_folder, "weights", made.weights_class, digests, spec.name)
+        record_digest(
+            self._run_folder, f"{spec.name}/weights", "weights", digests["sha256"], spec.name
+        )
+        return made
+
+    def _known_onnx_model(self, spec: ModelSpec) -> Path:
+        made = self._onnx_model(spec)
+        record_digest(
+            self._run_folder, f"{spec.name}/onnx_model", "onnx_model", file_sha256(made), spec.name
+        )
+        return made
+
+    def _known_dataset(self, spec: ModelSpec) -> Dataset:
+        """Open the dataset and record its class and the digest of its list."""
+        from conformance.evidence.prediction_file import list_sha256
+
+        found = self._dataset(spec)
+        listed = list_sha256(found.names, found.labels.tolist())
+        facts = {"count": str(len(found)), "list_sha256": listed}
+        record_class(self._run_folder, "images", found.image_class, facts, spec.name)
+        record_digest(self._run_folder, f"{spec.name}/dataset", "dataset", listed, spec.name)
+        return found
 
     def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
         if self.config.weights == SAMPLE:
@@ -91,12 +135,16 @@ class Builder:
             return self._kept(spec, found, {"sha256": found.sha256})
         for weights in spec.weights:
             if stored := self.store.find(_published_request(spec, weights)):
-                return _checkpoint_of(stored)
+                origin = stored.facts.get("origin", "from the artifact store")
+                return identify(stored.path(CHECKPOINT_FILE), spec, found=origin)
         if cached := find_published(spec):
             found = identify(cached, spec, found="torch's cache")
             return self._kept(spec, found, {"sha256": found.sha256})
         try:
-            return self._downloaded(spec, spec.weights[0])
+            # A step of its own: the sample takes its place, so the failure would not be kept.
+            return self.once(
+                f"download {spec.name}", lambda: self._downloaded(spec, spec.weights[0])
+            )
         except DownloadError as error:
             reason = f"{error.what}: {error.got}"
             self._demand_no_board(SkipReason.NO_WEIGHTS, "--weights=FILE", reason)
@@ -112,7 +160,9 @@ class Builder:
             shutil.copyfile(found.path, folder / CHECKPOINT_FILE)
             return _facts(found)
 
-        return _checkpoint_of(self.store.get(_checkpoint_request(spec, identity), build))
+        made = self.store.get(_checkpoint_request(spec, identity), build)
+        # The copy may be older than the spec and have come from elsewhere; this file was looked at.
+        return dataclasses.replace(found, path=made.path(CHECKPOINT_FILE))
 
     def _downloaded(self, spec: ModelSpec, weights: PublishedWeights) -> Checkpoint:
         from conformance.export.download import download_published
@@ -136,8 +186,9 @@ class Builder:
             return {"weights_class": "sample"}
 
         identity = {
-            "sample": _source_digest(
+            "sample": source_digest(
                 "export/sample_weights.py",
+                "export/random_features.py",
                 "imagenet/sample_images.py",
                 "imagenet/sample_drawing.py",
             ),
@@ -161,9 +212,9 @@ class Builder:
             inputs={
                 "weights": checkpoint.sha256,
                 "spec": spec.digest("architecture", "export", "preprocess"),
-                "source": _source_digest("export/onnx_model.py"),
+                "source": source_digest("export/onnx_model.py"),
             },
-            makers=_versions("torch", "torchvision", "onnx"),
+            makers=versions("torch", "torchvision", "onnx"),
         )
         return self.store.get(request, build).path(ONNX_FILE)
 
@@ -189,17 +240,17 @@ class Builder:
             write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
-        source = _source_digest(*DRAWING)
+        source = source_digest(*DRAWING)
         request = Request(
             kind="sample_images",
             inputs={"source": source},
-            makers=_versions("numpy", "pillow"),
+            makers=versions("numpy", "pillow"),
         )
         return self.store.get(request, build).folder / SAMPLE_FOLDER
 
     def _demand_no_board(self, missing: SkipReason, option: str, reason: str) -> None:
         """Refuse the sample where a board is: its engineer must not mistake it for the model."""
-        if self.config.board != "none" and (signs := board_signs()):
+        if self.config.board == "auto" and (signs := board_signs()):
             raise NotApplicable(
                 missing,
                 f"{reason}; a board is here ({', '.join(signs)}), so the embedded sample does not "
@@ -209,7 +260,7 @@ class Builder:
 
 def _checkpoint_request(spec: ModelSpec, identity: Mapping[str, str], *makers: str) -> Request:
     inputs: dict[str, Value] = {"architecture": spec.digest("architecture"), **identity}
-    return Request(kind="checkpoint", inputs=inputs, makers=_versions(*makers))
+    return Request(kind="checkpoint", inputs=inputs, makers=versions(*makers))
 
 
 def _published_request(spec: ModelSpec, weights: PublishedWeights) -> Request:
@@ -244,7 +295,7 @@ def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:
     return network.eval()
 
 
-def _versions(*packages: str) -> dict[str, str] | None:
+def versions(*packages: str) -> dict[str, str] | None:
     """Return the installed versions of the packages, or None if one is missing."""
     try:
         return {package: metadata.version(package) for package in packages}
@@ -252,7 +303,7 @@ def _versions(*packages: str) -> dict[str, str] | None:
         return None
 
 
-def _source_digest(*files: str) -> str:
+def source_digest(*files: str) -> str:
     """Digest our own code that shapes an artifact: a change in it makes another artifact."""
     digest = hashlib.sha256()
     for file in files:

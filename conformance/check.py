@@ -54,6 +54,7 @@ class SkipReason(StrEnum):
     NOT_FULL_SET = "not-full-set"
     NO_PUBLISHED_FIGURE = "no-published-figure"
     NOT_TUNED = "not-tuned"
+    NOT_STATED = "not-stated"
     MISSING_PACKAGE = "missing-package"
 
 
@@ -63,7 +64,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         id: Dotted name of the claim, such as ``export.opset``.
         status: What became of it.
-        value: What was measured, as a built-in type.
+        value: What was measured, as a built-in type; NaN and infinity as text.
         bound: What the value is compared to.
         direction: How the value has to lie to the bound.
         unit: Unit of value and bound; empty for counts and names.
@@ -138,23 +139,40 @@ def builtin(value: Any) -> Scalar:
         return str(value)  # a subclass such as numpy.str_ does not cross processes
     if hasattr(value, "item"):
         value = value.item()
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value)  # a member of an enumeration is no plain number
     return float(value) if isinstance(value, SupportsFloat) else str(value)
 
 
+def _written(value: Scalar) -> Scalar:
+    """Return what is kept of a value: JSON has no NaN or infinity, and null would hide them."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def coordinate(value: Any) -> str | int:
+    """Turn a coordinate into text or a whole number; true and false become ``yes`` and ``no``."""
+    made = builtin(value)
+    if isinstance(made, bool):
+        return "yes" if made else "no"
+    return made if isinstance(made, int) else str(made)
+
+
 def _compared(direction: Direction, value: Scalar, bound: Scalar) -> Status:
-    for number in (value, bound):
-        if isinstance(number, float) and math.isnan(number):
-            return Status.ERROR
+    # Nothing equals nothing, and proves nothing.
+    if value is None or bound is None:
+        return Status.ERROR
+    if any(isinstance(side, float) and math.isnan(side) for side in (value, bound)):
+        return Status.ERROR
     if direction is Direction.EQUAL:
         holds = value == bound and type(value) is type(bound)
-    elif value is None or bound is None:
+    elif isinstance(value, str) or isinstance(bound, str):
         return Status.ERROR
     elif direction is Direction.AT_MOST:
-        holds = float(value) <= float(bound)
+        holds = value <= bound
     else:
-        holds = float(value) >= float(bound)
+        holds = value >= bound
     return Status.PASS if holds else Status.FAIL
 
 
@@ -164,26 +182,32 @@ def _check(direction: Direction, id: str, value: Any, bound: Any, **rest: Any) -
     return Check(
         id=id,
         status=_compared(direction, made, against),
-        value=made,
-        bound=against,
+        value=_written(made),
+        bound=_written(against),
         direction=direction,
-        coordinates={name: v if isinstance(v, int) else str(v) for name, v in coordinates.items()},
+        coordinates={name: coordinate(place) for name, place in coordinates.items()},
         **rest,
     )
 
 
 def at_most(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
-    """Make the check that ``value`` is at most ``bound``; NaN on either side is ERROR."""
+    """Make the check that ``value`` is at most ``bound``.
+
+    NaN, nothing or text on either side is ERROR.
+    """
     return _check(Direction.AT_MOST, id, value, bound, **rest)
 
 
 def at_least(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
-    """Make the check that ``value`` is at least ``bound``; NaN on either side is ERROR."""
+    """Make the check that ``value`` is at least ``bound``.
+
+    NaN, nothing or text on either side is ERROR.
+    """
     return _check(Direction.AT_LEAST, id, value, bound, **rest)
 
 
 def equal(id: str, value: Any, bound: Any, **rest: Any) -> Check:  # noqa: A002 - see _check
-    """Make the check that ``value`` equals ``bound`` in value and type."""
+    """Make the check that ``value`` equals ``bound`` in value and type; NaN or nothing is ERROR."""
     return _check(Direction.EQUAL, id, value, bound, **rest)
 
 
@@ -196,8 +220,19 @@ def recorded(id: str, value: Any, **rest: Any) -> Check:  # noqa: A002 - see _ch
 def skipped(id: str, reason: SkipReason, detail: str, **coordinates: str | int) -> Check:  # noqa: A002 - a check's own word
     """Make the record of a check that does not apply or cannot run here."""
     return Check(
-        id=id, status=Status.SKIP, reason=reason, detail=detail, coordinates=dict(coordinates)
+        id=id,
+        status=Status.SKIP,
+        reason=reason,
+        detail=detail,
+        coordinates={name: coordinate(place) for name, place in coordinates.items()},
     )
+
+
+def holds(check: Check) -> bool:
+    """Compare a check's value with its bound again, whatever its status says."""
+    if check.direction is Direction.RECORDED:
+        return True
+    return _compared(check.direction, check.value, check.bound) is Status.PASS
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - an outcome, not a broken program

@@ -7,6 +7,8 @@ text early, with a message of its own.
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,16 +48,29 @@ class RunConfig:
     weights: PathOrSample | None
     imagenet: PathOrSample | None
     images: int | None
-    board: Literal["auto", "none"]
+    batch: tuple[int, ...] | None
+    board: str
+    soc: str | None
+    chips: tuple[int, ...] | None
+    inference_tool: str
+    inference_tool_path: Path | None
+    ascend_python: Path | None
+    tune: str
+    profiling: Path | None
     artifacts: Path
+    scratch: Path
     evidence: Path
+    gate: str | None = None
 
 
 def absolute_path(text: str) -> Path:
     """Parse a path; it is made absolute, because workers and tools may run elsewhere."""
     if not text:
         raise ValueError("needs a path, got nothing")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # a home folder that nobody has
+        raise ValueError(f"needs a path, got {text!r}: {error}") from None
 
 
 def path_or_sample(text: str) -> PathOrSample:
@@ -68,6 +83,41 @@ def positive_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"needs a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Parse whole numbers of at least 1, joined by commas, each once."""
+    found = tuple(positive_count(word) for word in text.split(","))
+    return _each_once(found, text)
+
+
+def chip_ids(text: str) -> tuple[int, ...]:
+    """Parse ACL device ids: whole numbers from 0, joined by commas, each once."""
+    words = text.split(",")
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"needs device ids such as 0 or 0,1, got {text!r}")
+    return _each_once(tuple(map(int, words)), text)
+
+
+def _each_once(found: tuple[int, ...], text: str) -> tuple[int, ...]:
+    if len(set(found)) != len(found):
+        raise ValueError(f"needs each number once, got {text!r}")
+    return found
+
+
+def soc_name(text: str) -> str:
+    """Parse ATC's name of a SoC, such as Ascend310P3."""
+    if not re.fullmatch(r"Ascend\w+", text):
+        raise ValueError(f"needs a name such as Ascend310, got {text!r}")
+    return text
+
+
+def board_choice(text: str) -> str:
+    """Parse which board to use: auto, none, emulated or emulated:SOC."""
+    kind, colon, soc = text.partition(":")
+    if colon and kind == "emulated":
+        return f"emulated:{soc_name(soc)}"
+    return one_of("auto", "none", "emulated")(text)
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -86,7 +136,7 @@ def default_artifacts_folder(environ: Mapping[str, str]) -> Path:
     if given := environ.get("CONFORMANCE_ARTIFACTS"):
         return absolute_path(given)
     cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "ascend-conformance"
+    return absolute_path(cache) / "ascend-conformance"
 
 
 OPTIONS = (
@@ -107,16 +157,56 @@ OPTIONS = (
         "images", "N", "use only N images, always the same ones", positive_count, "all",
     ),
     Option(
-        "board", "WHICH", "`auto`, or `none` to leave a board alone",
-        one_of("auto", "none"), "auto", "CONFORMANCE_BOARD",
+        "batch", "1,16", "batch sizes", counts, "the spec's",
+    ),
+    Option(
+        "board", "WHICH", "`auto`, `none`, `emulated` or `emulated:Ascend310P3`", board_choice,
+        "auto", "CONFORMANCE_BOARD",
+    ),
+    Option(
+        "soc", "NAME", "conversion target where npu-smi cannot say, such as Ascend310", soc_name,
+        "what npu-smi says", "CONFORMANCE_SOC",
+    ),
+    Option(
+        "chips", "0,1", "ACL device ids to use", chip_ids, "the first idle one",
+        "CONFORMANCE_CHIPS",
+    ),
+    Option(
+        "inference-tool", "NAME", "`auto`, `benchmark` or `ais_bench`",
+        one_of("auto", "benchmark", "ais_bench"), "auto: that of the published figure",
+    ),
+    Option(
+        "inference-tool-path", "FILE", "the program benchmark.<arch>", absolute_path,
+        "in the current folder, then on PATH", "CONFORMANCE_BENCHMARK_TOOL",
+    ),
+    Option(
+        "ascend-python", "FILE", "interpreter of CANN's Python tools", absolute_path,
+        "the first python3 outside our environment that imports ais_bench",
+        "CONFORMANCE_ASCEND_PYTHON",
+    ),
+    Option(
+        "tune", "MODE", "`stored`: use tuned models of the store, `run`: tune (hours), `off`",
+        one_of("stored", "run", "off"), "stored",
+    ),
+    Option(
+        "profiling", "DIR", "folder with op_statistic_*.csv or op_summary_*.csv of a profiled run",
+        absolute_path, "none",
     ),
     Option(
         "artifacts", "DIR", "the artifact store", absolute_path,
         "in the user's cache folder", "CONFORMANCE_ARTIFACTS",
     ),
     Option(
-        "evidence", "DIR", "where each run leaves its records", absolute_path,
+        "scratch", "DIR", "where inputs and outputs of inference tools lie for a while",
+        absolute_path, "the system's temporary folder", "CONFORMANCE_SCRATCH",
+    ),
+    Option(
+        "evidence", "DIR", "where each run leaves its bundle", absolute_path,
         "evidence/ in the checkout", "CONFORMANCE_EVIDENCE",
+    ),
+    Option(
+        "gate", "NAME", "end with the verdict of a gate: `host`, `rehearsal`, `board`, `release`",
+        str, "no gate",
     ),
 )  # fmt: skip
 
@@ -144,12 +234,23 @@ def resolve(
         weights=chosen["weights"],
         imagenet=chosen["imagenet"],
         images=chosen["images"],
+        batch=chosen["batch"],
         board=chosen["board"] or "auto",
+        soc=chosen["soc"],
+        chips=chosen["chips"],
+        inference_tool=chosen["inference-tool"] or "auto",
+        inference_tool_path=chosen["inference-tool-path"],
+        ascend_python=chosen["ascend-python"],
+        tune=chosen["tune"] or "stored",
+        profiling=chosen["profiling"],
+        scratch=chosen["scratch"] or Path(tempfile.gettempdir()),
         artifacts=chosen["artifacts"] or default_artifacts_folder(environ),
         evidence=chosen["evidence"] or rootdir / "evidence",
+        gate=chosen["gate"],
     )
     _require(config.weights, "weights", os.path.isfile, "a checkpoint file (.pth)")
     _require(config.imagenet, "imagenet", os.path.isdir, "a folder with val/ and val_label.txt")
+    _require(config.profiling, "profiling", os.path.isdir, "a folder with profiling files")
     return config
 
 
@@ -187,9 +288,11 @@ def _require(
 ) -> None:
     if path is None or path == SAMPLE or exists(Path(path)):
         return
+    metavar, parse = next((o.metavar, o.parse) for o in OPTIONS if o.name == option)
+    correct = f"correct --{option}={metavar}"
     raise ConfigError(
         f"--{option} names nothing that can be read",
         got=path,
         expected=expected,
-        next_step=f"correct --{option}=PATH, or give --{option}=sample",
+        next_step=f"{correct}, or give --{option}=sample" if parse is path_or_sample else correct,
     )

@@ -92,3 +92,7 @@ class ToolError(ConformanceError):
 
 class BoardError(ConformanceError):
     """A board is there in part, but no chip of it can be used."""
+
+
+class EvidenceError(ConformanceError):
+    """A bundle of evidence, a baseline or the gates cannot be read, written or believed."""

@@ -119,6 +119,11 @@ class ScoreCollector:
         self._scores: Scores | None = None
         self._filled = 0
 
+    @property
+    def filled(self) -> int:
+        """Images taken so far."""
+        return self._filled
+
     def add(self, names: tuple[str, ...], scores: Scores) -> None:
         """Take the scores (n x classes) of the next n images.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -129,6 +130,38 @@ class Throughput(_Table, frozen=True):
     gate_best: bool = False
 
 
+class Float16(_Table, frozen=True):
+    """What computing in float16 may cost, derived before any board was seen.
+
+    Attributes:
+        epsilon: Largest allowed difference of any score of any image.
+        decision_epsilon: A decision may differ only over a gap of at most twice it.
+        storage_error: Worst error of a simulation that stores every result in float16.
+        pool_error: Worst error of one that also adds up average pools in float16.
+        cap: What epsilon may not exceed.
+        nearest_distance: Smallest largest-score difference between two calibration images.
+        exempt_pct: Share of calibration images whose decision may differ.
+        storage_flips: Decisions that differ in the first simulation.
+        pool_flips: Decisions that differ in the second simulation.
+        images: Number of calibration images.
+        inputs_sha256: Digest of names and input tensors.
+        provenance: Versions and digests of everything that took part.
+    """
+
+    epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    decision_epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    storage_error: float
+    pool_error: float
+    cap: float
+    nearest_distance: float
+    exempt_pct: float
+    storage_flips: int
+    pool_flips: int
+    images: Annotated[int, msgspec.Meta(ge=2)]
+    inputs_sha256: Text
+    provenance: dict[str, str]
+
+
 class ModelSpec(_Table, frozen=True):
     """Everything that one model must meet."""
 
@@ -141,11 +174,33 @@ class ModelSpec(_Table, frozen=True):
     batch: Batch
     accuracy: Accuracy
     throughput: tuple[Throughput, ...] = ()
+    float16: Float16 | None = None
+
+    def throughput_of(self, soc: str) -> Throughput | None:
+        """Return the published throughput of a SoC, None where there is none."""
+        return next((table for table in self.throughput if table.soc == soc), None)
+
+    @property
+    def tuned_batches(self) -> tuple[int, ...]:
+        """Batch sizes for which a tuned model has a published figure."""
+        figures = (figure for table in self.throughput for figure in table.figures)
+        return tuple(sorted({figure.batch for figure in figures if figure.tuned}))
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Variants of the model: as exported, and those that a published figure is for."""
+        found = dict.fromkeys(table.variant for table in self.throughput)
+        return tuple(dict.fromkeys(("float32", *found)))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Shape of one input tensor: channels, height, width."""
         return (3, self.preprocess.crop, self.preprocess.crop)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the whole spec."""
+        return self.digest(*self.__struct_fields__)
 
     def digest(self, *sections: str) -> str:
         """Return the sha256 of the named sections, so that an artifact depends on no others."""
@@ -196,7 +251,8 @@ def read_spec(path: Path) -> ModelSpec:
             where={"file": path},
             next_step="compare it with models/squeezenet1_1.toml",
         ) from None
-    for key, got, expected in _impossible(spec, path.stem):
+    problems = (*_infinite(msgspec.to_builtins(spec)), *_impossible(spec, path.stem))
+    for key, got, expected in problems:
         raise SpecError(
             "model spec is impossible",
             got=got,
@@ -218,7 +274,7 @@ def _decoding_error(path: Path, message: str) -> SpecError:
     return SpecError(
         "model spec is wrong",
         got="a field that does not exist" if unknown else None,
-        expected=f"`{near[0]}`?" if near else text,
+        expected=f"`{near[0]}`?" if near else text.removeprefix("Expected "),
         where={"file": path, "key": key or "(top level)"},
         next_step="compare it with models/squeezenet1_1.toml",
     )
@@ -231,7 +287,9 @@ def _field_names() -> set[str]:
 
 def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]:
     """Yield (key, got, expected) of every field that is well-formed and cannot be true."""
-    prep, batch, accuracy = spec.preprocess, spec.batch, spec.accuracy
+    prep = spec.preprocess
+    if spec.export.input == spec.export.output:
+        yield "export.output", spec.export.output, "another name than export.input"
     if spec.name != stem:
         yield "name", spec.name, f"the file's own name, {stem}"
     if prep.crop > prep.resize:
@@ -240,6 +298,11 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
         yield "preprocess.std", prep.std, "three numbers above 0"
     if not all(0 <= mean <= 1 for mean in prep.mean):
         yield "preprocess.mean", prep.mean, "three numbers between 0 and 1"
+    yield from _impossible_figures(spec)
+
+
+def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
+    batch, accuracy = spec.batch, spec.accuracy
     if sorted(set(batch.sizes)) != list(batch.sizes):
         yield "batch.sizes", batch.sizes, "rising numbers without repetition"
     if not set(batch.compared) <= set(batch.sizes) or len(set(batch.compared)) != 2:
@@ -247,6 +310,20 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
     if accuracy.top1_pct > accuracy.top5_pct:
         yield "accuracy.top1_pct", accuracy.top1_pct, f"at most top5_pct = {accuracy.top5_pct}"
     for number, table in enumerate(spec.throughput):
+        if strange := [f.batch for f in table.figures if f.gate and f.batch not in batch.sizes]:
+            yield f"throughput[{number}].figures", strange, f"gated ones among {batch.sizes}"
         keys = [(figure.batch, figure.tuned) for figure in table.figures]
         if len(set(keys)) != len(keys):
             yield f"throughput[{number}].figures", keys, "each (batch, tuned) once"
+
+
+def _infinite(content: object, key: str = "") -> Iterator[tuple[str, object, str]]:
+    """Yield (key, got, expected) of every NaN and infinity, which TOML can write."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield key, content, "a finite number"
+    elif isinstance(content, dict):
+        for name, part in content.items():
+            yield from _infinite(part, f"{key}.{name}".lstrip("."))
+    elif isinstance(content, list | tuple):
+        for number, part in enumerate(content):
+            yield from _infinite(part, f"{key}[{number}]")

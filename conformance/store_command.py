@@ -47,16 +47,34 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             verb.add_argument(
                 "--unused-days",
                 metavar="N",
-                type=int,
+                type=_whole_days,
                 default=30,
                 help="remove what no run used for N days (default: %(default)s)",
             )
 
 
+def _opened(folder: Path) -> Store:
+    """Return the store in a folder that must be there: of a misspelt one all would seem well."""
+    if folder.is_dir():
+        return Store(folder)
+    raise ArtifactError(
+        "there is no artifact store",
+        expected="a folder that a run has filled",
+        where={"folder": folder},
+        next_step="correct --artifacts=DIR, or fill it: `pytest tests/test_export.py`",
+    )
+
+
+def _whole_days(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"needs a whole number of days, got {text!r}")
+    return int(text)
+
+
 def list_entries(arguments: argparse.Namespace) -> int:
     """Print a table of the store's artifacts."""
     table = Table("artifact", "key", "MB", "last used", "facts", box=None)
-    for folder, manifest in Store(arguments.artifacts).entries():
+    for folder, manifest in _opened(arguments.artifacts).entries():
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(folder.stat().st_mtime))
         size, facts = ("?", "damaged manifest") if manifest is None else _summary(manifest)
         table.add_row(folder.parent.name, folder.name[:12], size, used, facts)
@@ -68,7 +86,7 @@ def list_entries(arguments: argparse.Namespace) -> int:
 
 def check_entries(arguments: argparse.Namespace) -> int:
     """Verify every digest in the store and name each file that differs."""
-    entries = dict(Store(arguments.artifacts).entries())
+    entries = dict(_opened(arguments.artifacts).entries())
     bad = 0
     for folder, manifest in entries.items():
         for problem in ["damaged manifest"] if manifest is None else damage(folder, manifest):
@@ -86,7 +104,7 @@ def pack(arguments: argparse.Namespace) -> int:
     Raises:
         ArtifactError: The store holds nothing sound, or the archive cannot be written.
     """
-    store, archive = Store(arguments.artifacts), arguments.archive
+    store, archive = _opened(arguments.artifacts), arguments.archive
     sound = [folder for folder, made in store.entries() if made and not damage(folder, made)]
     if not sound:
         raise ArtifactError(
@@ -120,7 +138,7 @@ def _write_archive(store: Store, sound: list[Path], archive: Path) -> None:
 
 def collect_garbage(arguments: argparse.Namespace) -> int:
     """Remove leftovers of killed builds, damaged artifacts and what was not used for long."""
-    store = Store(arguments.artifacts)
+    store = _opened(arguments.artifacts)
     oldest = time.time() - arguments.unused_days * DAY_S
     doomed = store.leftovers()
     doomed += [
@@ -129,10 +147,22 @@ def collect_garbage(arguments: argparse.Namespace) -> int:
         if made is None or folder.stat().st_mtime < oldest or damage(folder, made)
     ]
     for folder in doomed:
-        shutil.rmtree(folder)
+        _remove(folder)
         print(f"removed {folder}")
     print(f"{len(doomed)} removed from {store.root}")
     return 0
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise ArtifactError(
+            "artifact cannot be removed",
+            got=error,
+            where={"folder": folder},
+            next_step="run as a user who may write the store",
+        ) from error
 
 
 def _summary(manifest: Manifest) -> tuple[str, str]:

@@ -234,7 +234,7 @@ def test_modules_import_nothing_heavy() -> None:
         " & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[1]
-    done = subprocess.run(  # noqa: S603 - this interpreter, on a constant program
+    done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"

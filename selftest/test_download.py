@@ -253,7 +253,7 @@ def test_killed_download_leaves_only_what_the_next_one_resumes(site: Site, tmp_p
         f"download_published(w, pathlib.Path({str(tmp_path)!r}), progress=False)"
     )
     root = Path(__file__).resolve().parents[1]
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=root)  # noqa: S603 - this interpreter
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=root)
     part = tmp_path / f"{NAME}.part"
     try:
         deadline = time.monotonic() + 20

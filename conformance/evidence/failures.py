@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from filelock import FileLock
 
-from conformance import errors
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import ConformanceError
+from conformance.evidence.record import writing
 
 Made = TypeVar("Made")
 
@@ -39,17 +39,36 @@ class KeptFailures:
         """Make something, unless it failed before in this run; then raise that failure again.
 
         Only failures that can be told as data are kept; a defect of this suite is raised as it is.
+
+        Raises:
+            ConfigError: The run's folder cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}.json"
-        with FileLock(file.with_suffix(".lock")):
+        lock = FileLock(file.with_suffix(".lock"))
+        with writing(file):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
             if file.exists():
                 raise _revived(msgspec.json.decode(file.read_bytes(), type=KeptFailure))
-            try:
-                return make()
-            except (ConformanceError, NotApplicable) as error:
-                file.write_bytes(msgspec.json.encode(_kept(step, error)))
-                raise
+            return _made_or_kept(file, step, make)
+        finally:
+            lock.release()
+
+
+def _made_or_kept(file: Path, step: str, make: Callable[[], Made]) -> Made:
+    try:
+        return make()
+    except (ConformanceError, NotApplicable) as error:
+        _keep(file, _kept(step, error))
+        raise
+
+
+def _keep(file: Path, failure: KeptFailure) -> None:
+    unfinished = file.with_suffix(".new")  # the lock is held, so nobody else writes it
+    with writing(file):
+        unfinished.write_bytes(msgspec.json.encode(failure))
+        unfinished.replace(file)
 
 
 def _kept(step: str, error: ConformanceError | NotApplicable) -> KeptFailure:
@@ -69,11 +88,18 @@ def _kept(step: str, error: ConformanceError | NotApplicable) -> KeptFailure:
 def _revived(kept: KeptFailure) -> ConformanceError | NotApplicable:
     if kept.kind == "NotApplicable":
         return NotApplicable(SkipReason(str(kept.got)), kept.what)
-    kind: type[ConformanceError] = getattr(errors, kept.kind, ConformanceError)
-    return kind(
+    kinds = {kind.__name__: kind for kind in _kinds(ConformanceError)}
+    return kinds.get(kept.kind, ConformanceError)(
         kept.what,
         got=kept.got,
         expected=kept.expected,
         where=kept.where,
         next_step=kept.next_step,
     )
+
+
+def _kinds(base: type[ConformanceError]) -> Iterator[type[ConformanceError]]:
+    """Yield a class of errors and all derived from it, wherever they are defined."""
+    yield base
+    for derived in base.__subclasses__():
+        yield from _kinds(derived)

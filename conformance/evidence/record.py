@@ -6,14 +6,19 @@ when the tests run in several workers.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from conformance.check import Check, Status
 from conformance.errors import ConfigError
+from conformance.evidence.scrub import this_machine
 
 CHECKS_FILE = "checks.jsonl"
 ARTIFACTS_FILE = "artifacts.jsonl"
@@ -58,7 +63,13 @@ def append(folder: Path, record: Record) -> None:
     Raises:
         ConfigError: The folder cannot be written.
     """
-    _append_line(folder / CHECKS_FILE, record)
+    append_line(folder / CHECKS_FILE, record)
+
+
+def as_read(record: Record) -> Record:
+    """Return a record as :func:`read` will give it: scrubbed, and without NaN."""
+    read_back: Record = msgspec.json.decode(_encoded(record), type=Record)
+    return read_back
 
 
 def append_artifact(folder: Path, record: ArtifactRecord) -> None:
@@ -67,28 +78,45 @@ def append_artifact(folder: Path, record: ArtifactRecord) -> None:
     Raises:
         ConfigError: The folder cannot be written.
     """
-    _append_line(folder / ARTIFACTS_FILE, record)
+    append_line(folder / ARTIFACTS_FILE, record)
 
 
 def read_artifacts(folder: Path) -> list[ArtifactRecord]:
     """Return what happened to the artifacts of one run."""
     return [
-        msgspec.json.decode(line, type=ArtifactRecord) for line in _lines(folder / ARTIFACTS_FILE)
+        msgspec.json.decode(line, type=ArtifactRecord) for line in lines(folder / ARTIFACTS_FILE)
     ]
 
 
 def read(folder: Path) -> list[Record]:
     """Return the records of one run; a last line that was cut by a kill is left out."""
-    return [msgspec.json.decode(line, type=Record) for line in _lines(folder / CHECKS_FILE)]
+    return [msgspec.json.decode(line, type=Record) for line in lines(folder / CHECKS_FILE)]
 
 
-def _append_line(path: Path, record: msgspec.Struct) -> None:
-    line = msgspec.json.encode(record) + b"\n"
-    try:
+def append_line(path: Path, record: msgspec.Struct) -> None:
+    """Append one record to a file by one write, without names of hosts, users and serial numbers.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    line = _encoded(record) + b"\n"
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
-            stream.write(line)
-    except OSError as error:
+            if stream.write(line) != len(line):  # unbuffered, a full disk takes a part silently
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell a failure to write one of the run's files as the mistake that it is.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    try:
+        yield
+    except (OSError, NotImplementedError) as error:
         raise ConfigError(
             "the run's records cannot be written",
             got=error,
@@ -97,5 +125,10 @@ def _append_line(path: Path, record: msgspec.Struct) -> None:
         ) from error
 
 
-def _lines(path: Path) -> list[bytes]:
+def _encoded(record: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(this_machine().record(msgspec.to_builtins(record)))
+
+
+def lines(path: Path) -> list[bytes]:
+    """Return the whole lines of a file, none if there is no file; one cut by a kill is left out."""
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from conformance.artifacts import file_sha256
 from conformance.check import Check, equal
 from conformance.export.attributes import Trace, attribute_differences
@@ -39,7 +41,8 @@ def checkpoint_check(checkpoint: Checkpoint, network: torch.nn.Module) -> Check:
         for name, tensor in network.state_dict().items()
         if name in stored and not torch.equal(tensor, stored[name])
     ]
-    return _none_of("checkpoint.loads", differ, unit="tensors differ", source=checkpoint.origin)
+    made = _none_of("checkpoint.loads", differ, unit="tensors differ", source=checkpoint.origin)
+    return structs.replace(made, classes={"weights": checkpoint.weights_class})
 
 
 def valid_check(path: Path) -> Check:
@@ -58,7 +61,7 @@ def opset_check(facts: OnnxFacts, spec: ModelSpec) -> Check:
     """The file has one operator set, in the version that ATC takes."""
     return equal(
         "export.opset",
-        ", ".join(f"{domain} {version}" for domain, version in sorted(facts.opsets.items())),
+        ", ".join(f"{domain} {version}" for domain, version in facts.opsets),
         f"ai.onnx {spec.export.opset}",
         source=spec.export.source,
         hint="ATC refuses a newer opset with E16002 and a second domain with E16005; "

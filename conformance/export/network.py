@@ -70,9 +70,10 @@ def import_torchvision(submodule: str) -> ModuleType:
 def _declare_box_operators() -> torch.library.Library:
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")
+    # torch gives these two methods no types.
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for operator in _BOX_OPERATORS:
-        library.define(operator + _BOX_ARGUMENTS)
+        library.define(operator + _BOX_ARGUMENTS)  # type: ignore[no-untyped-call]
     return library
 
 

@@ -36,7 +36,7 @@ class TensorFacts:
 class OnnxFacts:
     """What an ONNX file says about itself."""
 
-    opsets: Mapping[str, int]
+    opsets: tuple[tuple[str, int], ...]
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     operators: tuple[str, ...]
@@ -121,7 +121,10 @@ def read_facts(path: Path) -> OnnxFacts:
     weights = {tensor.name for tensor in graph.initializer}
     aliases = set(_aliases(graph))
     return OnnxFacts(
-        opsets={entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        # Every entry: the default domain has two names, and the last of two is not the only one.
+        opsets=tuple(
+            sorted((entry.domain or "ai.onnx", entry.version) for entry in model.opset_import)
+        ),
         inputs=tuple(_tensor_facts(value) for value in graph.input if value.name not in weights),
         outputs=tuple(_tensor_facts(value) for value in graph.output),
         operators=tuple(

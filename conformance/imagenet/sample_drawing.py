@@ -10,12 +10,13 @@ import colorsys
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]  # hue in turns, saturation, value; each 0 to 1
 Point = tuple[float, float]
 Size = tuple[int, int]  # width and height in pixels, as PIL has it
@@ -75,7 +76,7 @@ def _draw_ground(recipe: Recipe, size: Size, rng: np.random.Generator) -> Image.
     along = across * cosine + down * sine + shift_x
     aside = down * cosine - across * sine + shift_y
     amount = _TEXTURES[recipe.texture](along, aside)[..., None]
-    first, second = (np.float32(_rgb(_vary(colour, rng))) for colour in recipe.ground)
+    first, second = (np.array(_rgb(_vary(colour, rng)), np.float32) for colour in recipe.ground)
     pixels = first + (second - first) * amount
     return Image.fromarray(pixels.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
 
@@ -141,12 +142,14 @@ def _pick(rng: np.random.Generator, names: list[str]) -> str:
 
 def _wave(turns: Field) -> Field:
     """Return a triangle wave between 0 and 1; a sine's last bit differs between CPUs."""
-    return np.abs(turns - np.floor(turns) - np.float32(0.5)) * np.float32(2)
+    wave: Field = np.abs(turns - np.floor(turns) - np.float32(0.5)) * 2
+    return wave
 
 
 def _edge(wave: Field) -> Field:
     """Sharpen the flanks of a wave."""
-    return np.clip(wave * 4 - np.float32(1.5), 0, 1)
+    edges: Field = np.clip(wave * 4 - np.float32(1.5), 0, 1)
+    return edges
 
 
 def _stripes(along: Field, _: Field) -> Field:

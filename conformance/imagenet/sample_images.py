@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import functools
 import io
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from conformance.imagenet.sample_drawing import Recipe, Size, draw_picture, inve
 CLASS_COUNT = 125
 # Two of each class, and no multiple of any batch size above 2: the last batch is never full.
 EVALUATION_COUNT = 250
-FITTING_PER_CLASS = 4
+FITTING_PER_CLASS = 3
 
 _CLASS_STEP = 8  # spreads the classes over 0 to 999, so that no two labels are neighbours
 _SHUFFLE = 37  # has no factor in common with CLASS_COUNT: files are in no order of classes
@@ -103,7 +102,7 @@ def write_sample(folder: Path, *, count: int = EVALUATION_COUNT) -> None:
             # Not the scratch folder itself: that one is closed to all other users.
             unfinished = Path(scratch) / folder.name
             _write_files(unfinished, count)
-            os.replace(unfinished, folder)
+            unfinished.replace(folder)
     except OSError as error:
         raise DatasetError(
             "the sample images cannot be written",

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from conformance.errors import ExportError
+from conformance.runners.onnxruntime_runner import open_session, run_session
+from conformance.runners.torch_runner import torch_threads
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def run_torch(network: torch.nn.Module, inputs: Inputs, batch: int) -> Outputs:
     def engine(images: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         return network(torch.from_numpy(images)).numpy()  # type: ignore[no-any-return] # modules are untyped
 
-    with _one_torch_thread(), torch.inference_mode():
+    with torch_threads(1), torch.inference_mode():
         return _in_batches(engine, inputs, batch)
 
 
@@ -44,7 +44,7 @@ def run_torch_float64(network: torch.nn.Module, inputs: Inputs) -> Outputs:
     def engine(images: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
         return exact(torch.from_numpy(images).double()).numpy()  # type: ignore[no-any-return] # as above
 
-    with _one_torch_thread(), torch.inference_mode():
+    with torch_threads(1), torch.inference_mode():
         return _in_batches(engine, inputs, batch=1)
 
 
@@ -52,25 +52,10 @@ def run_onnxruntime(model: Path, inputs: Inputs, batch: int) -> Outputs:
     """Return ONNX Runtime's scores, shape (classes,), by input name.
 
     Raises:
-        ExportError: ONNX Runtime refuses the model or an input.
+        ExportError: ONNX Runtime cannot load the model, or refuses a batch.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return _in_batches(lambda images: session.run(None, {name: images})[0], inputs, batch)
-    except Exception as error:  # its exceptions share no base class of their own
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        raise ExportError(
-            "ONNX Runtime cannot run the model",
-            got=error,
-            where={"file": model, "batch": batch},
-            next_step="see which claim about the file's form fails beside this one",
-        ) from error
+    session = open_session(model)
+    return _in_batches(lambda images: run_session(session, model, images), inputs, batch)
 
 
 def _in_batches(engine: Engine, inputs: Inputs, batch: int) -> Outputs:
@@ -85,15 +70,3 @@ def _in_batches(engine: Engine, inputs: Inputs, batch: int) -> Outputs:
 def _batched(names: list[str], size: int) -> Iterator[list[str]]:
     for start in range(0, len(names), size):
         yield names[start : start + size]
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,6 +11,8 @@ from conformance.imagenet.batches import InputBatch
 from conformance.predictions import Labels, Predictions, ScoreCollector
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import onnxruntime
 
 
@@ -38,19 +40,35 @@ def infer_with_onnxruntime(
         DumpError: The batches do not hold exactly ``names``, the output has the wrong shape, or a
             score is not finite.
     """
-    session = _session(model, threads)
-    (source,), (target,) = session.get_inputs(), session.get_outputs()
+    session = open_session(model, threads)
     collector = ScoreCollector(names, labels, "float32")
     for batch in batches:
-        try:
-            (scores,) = session.run([target.name], {source.name: batch.tensors})
-        except Exception as error:  # noqa: BLE001 - its exceptions share no base class
-            raise _refused(model, "the ONNX model refuses a batch", error) from None
-        collector.add(batch.names, scores)
+        collector.add(batch.names, run_session(session, model, batch.tensors))
     return collector.finish()
 
 
-def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+def run_session(
+    session: onnxruntime.InferenceSession, model: Path, images: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the scores of one batch, shape (images, classes).
+
+    Raises:
+        ExportError: ONNX Runtime refuses the batch, for instance of another size than is written.
+    """
+    (source,), (target,) = session.get_inputs(), session.get_outputs()
+    try:
+        (scores,) = session.run([target.name], {source.name: images})
+    except Exception as error:  # noqa: BLE001 - its exceptions share no base class
+        raise _refused(model, f"the ONNX model refuses a batch of {len(images)}", error) from None
+    return scores  # type: ignore[no-any-return] # the package has no types
+
+
+def open_session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Load an ONNX model with one input and one output on the CPU.
+
+    Raises:
+        ExportError: The model cannot be loaded, or has other inputs or outputs.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

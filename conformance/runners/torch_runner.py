@@ -44,7 +44,7 @@ def infer_with_torch(
     kind = torch.float32 if dtype == "float32" else torch.float64
     ready = copy.deepcopy(network).eval().to(kind)
     collector = ScoreCollector(names, labels, dtype)
-    with _threads(threads), torch.inference_mode():
+    with torch_threads(threads), torch.inference_mode():
         for batch in batches:
             scores = ready(torch.from_numpy(batch.tensors).to(kind))
             collector.add(batch.names, scores.numpy())
@@ -52,7 +52,8 @@ def infer_with_torch(
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute on so many threads for a while."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,0 +1,114 @@
+"""The goals that the decision rules were built for, each with its measured figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks import accuracy_curves as accuracy
+from benchmarks import throughput_curves as throughput
+from benchmarks.throughput_curves import in_looks, strict_control
+
+SUBSETS = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
+SPREADS_PCT = (0.3, 1.0, 2.0)
+UNTUNED_SLOWDOWN_PCT = 100 * (1 - 9414.68 / 10022.44)
+RUNS = 1_000
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One goal: a probability in percent that must stay below or reach a bound."""
+
+    text: str
+    measured_pct: float
+    bound_pct: float
+    at_least: bool
+
+    @property
+    def reached(self) -> bool:
+        """Whether the measured probability is on the right side."""
+        if self.at_least:
+            return self.measured_pct >= self.bound_pct
+        return self.measured_pct <= self.bound_pct
+
+    def row(self) -> str:
+        """Render the goal as a row of a Markdown table."""
+        sign = "≥" if self.at_least else "≤"
+        verdict = "reached" if self.reached else "**missed**"
+        return (
+            f"| {self.text} | {sign} {self.bound_pct:g} % | {self.measured_pct:.2f} % | {verdict} |"
+        )
+
+
+def _at_most(text: str, chance: float, bound_pct: float) -> Goal:
+    return Goal(text, 100 * chance, bound_pct, at_least=False)
+
+
+def _at_least(text: str, chance: float, bound_pct: float) -> Goal:
+    return Goal(text, 100 * chance, bound_pct, at_least=True)
+
+
+def accuracy_goals() -> Iterator[Goal]:
+    """Yield the goals of paired accuracy, at 3 % discordant images unless they say otherwise."""
+    on_bound = [accuracy.paired(images, 0.01, 0.03) for images in SUBSETS]
+    yield _at_most(
+        "loss of exactly 1 point PASSes, worst of 200 to 20,000 images",
+        max(chance.passes for chance in on_bound),
+        1,
+    )
+    yield _at_most(
+        "loss of exactly 1 point FAILs, worst of 200 to 20,000 images",
+        max(chance.fails for chance in on_bound),
+        2,
+    )
+    yield _at_least(
+        "no loss PASSes with 5,000 images", accuracy.paired(5_000, 0.0, 0.03).passes, 90
+    )
+    yield _at_least(
+        "no loss PASSes with 2,000 images, 1 % discordant",
+        accuracy.paired(2_000, 0.0, 0.01).passes,
+        85,
+    )
+    yield _at_most(
+        "loss of 2 points PASSes with 2,000 images", accuracy.paired(2_000, 0.02, 0.03).passes, 1
+    )
+    yield _at_least(
+        "loss of 2 points FAILs with 5,000 images", accuracy.paired(5_000, 0.02, 0.03).fails, 95
+    )
+
+
+def look_goals() -> Iterator[Goal]:
+    """Yield the same goals for a run that looks at 500, 1,000, 2,000, 5,000 and 10,000 images."""
+    on_bound = accuracy.in_looks(0.01, 0.03)[10_000]
+    yield _at_most("five looks: loss of exactly 1 point ever PASSes", on_bound.passes, 1)
+    yield _at_most("five looks: loss of exactly 1 point ever FAILs", on_bound.fails, 2)
+    without = accuracy.in_looks(0.0, 0.03)
+    yield _at_least("five looks: no loss PASSes by 5,000 images", without[5_000].passes, 90)
+    yield _at_least("five looks: no loss PASSes by 10,000 images", without[10_000].passes, 90)
+    loss = accuracy.in_looks(0.02, 0.03)
+    yield _at_least("five looks: loss of 2 points FAILs by 5,000 images", loss[5_000].fails, 95)
+    yield _at_least("five looks: loss of 2 points FAILs by 10,000 images", loss[10_000].fails, 95)
+
+
+def throughput_goals() -> Iterator[Goal]:
+    """Yield the goals of calibrated throughput with its control."""
+    for spread in SPREADS_PCT:
+        slow = throughput.chances(in_looks, 8.0, spread, runs=RUNS)
+        yield _at_least(f"8 % slowdown is found at {spread:g} % spread", slow.fails, 95)
+    for spread in SPREADS_PCT:
+        untuned = throughput.chances(in_looks, UNTUNED_SLOWDOWN_PCT, spread, runs=RUNS)
+        yield _at_most(
+            f"untuned batch 16 (93.94 %) PASSes at {spread:g} % spread", untuned.passes, 1
+        )
+    for spread in SPREADS_PCT:
+        clean = throughput.chances(in_looks, 0.0, spread, runs=20)
+        yield _at_most(f"20 clean runs FAIL at {spread:g} % spread", clean.fails, 0)
+
+
+def strict_control_goals() -> Iterator[Goal]:
+    """Yield what is left when a control must lie inside ±1 % for any decision at all."""
+    for spread in SPREADS_PCT:
+        slow = throughput.chances(strict_control, 8.0, spread, runs=RUNS)
+        yield _at_least(
+            f"strict control: 8 % slowdown is found at {spread:g} % spread", slow.fails, 95
+        )

@@ -1,0 +1,232 @@
+"""Drive ``python -m ais_bench``, the inference tool of CANN 6 and later."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from conformance.ascend.ais_bench_text import (
+    AisBenchPerf,
+    check_formula,
+    find_summary,
+    parse_printed,
+    read_summary,
+    times_of,
+)
+from conformance.ascend.chip_guard import AfterRun, nothing_to_do
+from conformance.ascend.environment import VendorEnvironment
+from conformance.ascend.inference import (
+    Outputs,
+    inference_limit_s,
+    require_good_run,
+    require_inputs,
+    require_outputs,
+    warnings_in,
+)
+from conformance.ascend.marker import is_emulated
+from conformance.ascend.supervisor import run
+from conformance.ascend.tool_run import Run
+from conformance.ascend.work_folder import (
+    private_copy,
+    require_empty,
+    require_legal_path,
+    require_private,
+)
+
+TOOL = "ais_bench"
+# The first output of an image is number 0 here (and 1 in the older benchmark).
+FIRST_OUTPUT = 0
+OutputFormat = Literal["TXT", "BIN", "NPY"]
+INPUT_SUFFIXES = (".bin", ".BIN", ".npy", ".NPY")
+
+
+@dataclass(frozen=True)
+class AisBenchRun:
+    """A run over a dataset.
+
+    Attributes:
+        run: Command, log, wall clock.
+        outputs: One file an image, ``<stem>_0.txt``, ``.bin`` or ``.npy``.
+        perf: What it measured.
+        summary_path: Its summary, beside the outputs; None if this version wrote none.
+        notes: Oddities that are no errors.
+        emulated: Whether anything it printed carries the mark of an emulated board.
+    """
+
+    run: Run
+    outputs: Outputs
+    perf: AisBenchPerf
+    summary_path: Path | None
+    notes: tuple[str, ...]
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class PureAisBenchRun:
+    """A run on generated input.
+
+    Attributes:
+        run: Command, log, wall clock.
+        perf: What it measured.
+        notes: Oddities that are no errors.
+        emulated: Whether anything it printed carries the mark of an emulated board.
+    """
+
+    run: Run
+    perf: AisBenchPerf
+    notes: tuple[str, ...]
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class AisBenchTool:
+    """The tool on one chip.
+
+    Attributes:
+        python: The interpreter that has it.
+        environment: The environment of vendor tools.
+        device_id: ACL id of the chip, which must be leased.
+        after_run: Looks after the chip, see ``ChipGuard``.
+    """
+
+    python: Path
+    environment: VendorEnvironment
+    device_id: int
+    after_run: AfterRun = nothing_to_do
+
+    def infer(
+        self,
+        om: Path,
+        input_folder: Path,
+        *,
+        batch: int,
+        input_bytes: int,
+        folder: Path,
+        output_format: OutputFormat = "TXT",
+        limit_s: float | None = None,
+    ) -> AisBenchRun:
+        """Run a model over every input file of a folder.
+
+        Args:
+            om: The model, converted for this batch size.
+            input_folder: One ``.bin`` an image; ais_bench takes them all.
+            batch: Batch size.
+            input_bytes: Size of each input file.
+            folder: Empty folder to run in; everything the tool writes stays there.
+            output_format: Format of the outputs.
+            limit_s: Time limit; default scales with the number of images.
+
+        Raises:
+            DatasetError: An input is not what it must be, or others may write the folder.
+            DumpError: There is not exactly one fresh result for each input.
+            BoardError: The chip cannot be used.
+            ToolError: The tool fails, or its figures cannot be believed.
+        """
+        self._prepare(folder)
+        require_private(input_folder)
+        stems = require_inputs(input_files(input_folder), input_bytes)
+        name = f"result_bs{batch}"
+        (folder / "result").mkdir(mode=0o700)
+        result = self._run(
+            private_copy(om, folder / om.name),
+            folder,
+            limit_s or inference_limit_s(len(stems)),
+            f"--batchsize={batch}",
+            f"--input={input_folder.absolute()}",
+            "--output=result",
+            f"--output_dirname={name}",
+            f"--outfmt={output_format}",
+        )
+        outputs = Outputs(
+            folder=folder / "result" / name,
+            names=tuple(f"{stem}_{FIRST_OUTPUT}.{output_format.lower()}" for stem in stems),
+            started_at=result.started_at,
+        )
+        require_good_run(result, TOOL, outputs)
+        summary_path = _moved_out(find_summary(outputs.folder), outputs.folder)
+        require_outputs(outputs, result)
+        return _measured(result, outputs, summary_path, batch)
+
+    def measure_pure(
+        self, om: Path, *, batch: int, loops: int, folder: Path, limit_s: float | None = None
+    ) -> PureAisBenchRun:
+        """Run a model on generated input, ``loops`` batches, as the published figures were made.
+
+        ``--batchsize`` is left away: the tool then reads the batch size from the model, and says
+        so, where with the flag it believes whatever it is told.
+
+        Raises:
+            BoardError: The chip cannot be used.
+            ToolError: The tool fails, or its figures cannot be believed.
+        """
+        self._prepare(folder)
+        model = private_copy(om, folder / om.name)
+        limit_s = limit_s or inference_limit_s(loops * batch)
+        result = self._run(model, folder, limit_s, f"--loop={loops}")
+        require_good_run(result, TOOL)
+        where = {"log": result.stdout_path}
+        perf = parse_printed(result.text, where)
+        check_formula(perf, batch=batch, where=where)
+        notes = warnings_in(result.text)
+        if not perf.batch:
+            notes += ("the tool does not say which batch size the model holds",)
+        return PureAisBenchRun(result, perf, notes, is_emulated(result.text))
+
+    def _prepare(self, folder: Path) -> None:
+        require_legal_path(folder)
+        require_empty(folder, TOOL)
+
+    def _run(self, model: Path, folder: Path, limit_s: float, *arguments: str) -> Run:
+        result = run(
+            [
+                self.python,
+                "-m",
+                "ais_bench",
+                f"--model={model.name}",
+                f"--device={self.device_id}",
+                *arguments,
+            ],
+            env=self.environment.variables,
+            cwd=folder,
+            log=folder / "ais_bench.log",
+            limit_s=limit_s,
+        )
+        self.after_run(result)
+        return result
+
+
+def input_files(folder: Path) -> list[Path]:
+    """Return every file of a folder that ais_bench takes as an input, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in INPUT_SUFFIXES)
+
+
+def _moved_out(summary: Path | None, outputs: Path) -> Path | None:
+    """Move the summary of an older version out of the outputs, where it would count as one."""
+    if summary is None or summary.parent != outputs:
+        return summary
+    return Path(shutil.move(summary, outputs.with_name(f"{outputs.name}_summary.json")))
+
+
+def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: int) -> AisBenchRun:
+    where = {"log": result.stdout_path, "summary": summary_path}
+    perf = parse_printed(result.text, where)
+    notes = list(warnings_in(result.text))
+    if summary_path is None:
+        notes.append("this version wrote no summary")
+    else:
+        perf = replace(perf, times_ms=times_of(read_summary(summary_path)))
+    check_formula(perf, batch=batch, where=where)
+    batches = math.ceil(len(outputs.names) / batch)
+    if perf.times_ms and len(perf.times_ms) != batches:
+        notes.append(f"{len(perf.times_ms)} times for {batches} batches")
+    return AisBenchRun(
+        run=result,
+        outputs=outputs,
+        perf=perf,
+        summary_path=summary_path,
+        notes=tuple(notes),
+        emulated=is_emulated(result.text),
+    )

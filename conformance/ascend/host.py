@@ -1,0 +1,230 @@
+"""What this machine offers of Ascend: board, chip, tools, all found on first use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from conformance.ascend.board import (
+    AbsentBoard,
+    Board,
+    BoardClass,
+    BrokenBoard,
+    PresentBoard,
+    find_board,
+)
+from conformance.ascend.board import board_class as derive_board_class
+from conformance.ascend.chip_guard import ChipGuard
+from conformance.ascend.devices import Device, acl_devices, choose_devices
+from conformance.ascend.environment import VendorEnvironment, vendor_environment
+from conformance.ascend.locks import MachineLocks
+from conformance.ascend.npu_table import Health
+from conformance.ascend.occupancy import ChipUse, Occupancy, chip_use, first_idle
+from conformance.ascend.socs import agreed_soc
+from conformance.ascend.tools import (
+    AscendPython,
+    find_ascend_python,
+    find_benchmark,
+    find_program,
+    require_program,
+)
+from conformance.ascend.versions import VersionFact, read_versions
+from conformance.check import NotApplicable, SkipReason
+from conformance.config import RunConfig
+from conformance.errors import BoardError
+
+ToolName = Literal["benchmark", "ais_bench"]
+NO_BOARD_ASKED = AbsentBoard(("board to be used, because of --board=none",))
+
+
+class AscendHost:
+    """The Ascend side of this machine, as one run sees it.
+
+    Args:
+        config: The run's options.
+        run_folder: Where workers of the run agree on the chip.
+        variables: Environment variables from which the vendor's tools are found.
+    """
+
+    def __init__(self, config: RunConfig, run_folder: Path, variables: Mapping[str, str]) -> None:
+        self.config = config
+        self.locks = MachineLocks()
+        self._folder = run_folder
+        self._variables = variables
+
+    @cached_property
+    def environment(self) -> VendorEnvironment:
+        """The environment of vendor tools."""
+        return vendor_environment(self._variables)
+
+    @cached_property
+    def versions(self) -> tuple[VersionFact, ...]:
+        """What the installed software states about itself."""
+        return read_versions(self.environment)
+
+    @cached_property
+    def board(self) -> Board:
+        """The board: absent, broken or present; npu-smi is asked once.
+
+        Raises:
+            BoardError: npu-smi speaks of an emulated board that was not asked for.
+        """
+        if self.config.board == "none":
+            return NO_BOARD_ASKED
+        board = find_board(self.environment, locks=self.locks)
+        if isinstance(board, PresentBoard):
+            self.demand_expected(board.emulated, f"npu-smi at {board.npu_smi.path}")
+        return board
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an emulated board was asked for."""
+        return self.config.board.startswith("emulated")
+
+    def demand_expected(self, marked: bool, what: str) -> None:
+        """Refuse tools of an emulated board that was not asked for, and the other way round.
+
+        Raises:
+            BoardError: What a tool printed or wrote is not of the board that was asked for.
+        """
+        if marked == self.emulated:
+            return
+        raise BoardError(
+            "an emulated board was found, but not asked for"
+            if marked
+            else "a tool of the emulated board does not carry its mark",
+            got=what,
+            expected=f"tools that fit --board={self.config.board}",
+            next_step="remove the emulator from PATH, or ask for it with --board=emulated",
+        )
+
+    def present(self) -> PresentBoard:
+        """Return the board, for callers that need one.
+
+        Raises:
+            NotApplicable: There is no board.
+            BoardError: Something of a board is there, but no chip can be listed.
+        """
+        board = self.board
+        if isinstance(board, AbsentBoard):
+            raise NotApplicable(SkipReason.NO_BOARD, board.detail)
+        if isinstance(board, BrokenBoard):
+            raise board.error()
+        return board
+
+    @cached_property
+    def soc(self) -> str:
+        """The conversion target, from npu-smi or ``--soc=``.
+
+        Raises:
+            NotApplicable: There is no board, and no ``--soc=``.
+            ConfigError: They contradict each other.
+        """
+        board = self.board
+        if isinstance(board, BrokenBoard):
+            raise board.error()
+        if isinstance(board, AbsentBoard) and not self.config.soc:
+            raise NotApplicable(
+                SkipReason.NO_BOARD, f"{board.detail}\n  next: or name the target: --soc=Ascend310"
+            )
+        detected = self.device.soc_version if isinstance(board, PresentBoard) else None
+        return agreed_soc(detected, self.config.soc)
+
+    @cached_property
+    def device(self) -> Device:
+        """The chip that the whole run uses; its workers agree on it through the run's folder.
+
+        Raises:
+            NotApplicable: There is no board.
+            BoardError: The wanted chip does not exist, or no chip is healthy and idle.
+        """
+        board = self.present()
+        devices = acl_devices(board, self.environment.variables)
+        if self.config.chips:
+            return choose_devices(devices, self.config.chips)[0]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        agreed = self._folder / "chip.json"
+        with FileLock(agreed.with_suffix(".lock")):
+            if agreed.exists():
+                return choose_devices(devices, [json.loads(agreed.read_text("utf-8"))])[0]
+            chosen, _ = first_idle(devices, board.npu_smi.table)
+            agreed.write_text(json.dumps(chosen.acl_id), "utf-8")
+        return chosen
+
+    def use(self) -> ChipUse:
+        """Tell whether others use the chip right now."""
+        return chip_use(self.present().npu_smi.table, self.device.chip.key)
+
+    def spoils_timing(self) -> str:
+        """Return why the chip cannot be timed right now; empty if nothing speaks against it."""
+        if self.device.chip.health is Health.WARNING:
+            return f"the chip's health is {self.device.chip.health}"
+        use = self.use()
+        return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
+
+    def guard(self) -> ChipGuard:
+        """Return what looks after the chip when a tool on it had to be stopped."""
+        return ChipGuard(self.device, self.locks, self.present().npu_smi.table)
+
+    def atc(self) -> Path:
+        """Return ATC.
+
+        Raises:
+            NotApplicable: There is neither ATC nor a board that it would belong to.
+            ToolError: A board is there and ATC is missing, or it is not executable.
+        """
+        found = find_program("atc", self.environment)
+        if found is None and isinstance(self.board, AbsentBoard):
+            raise NotApplicable(
+                SkipReason.NO_ATC,
+                "no atc on PATH and no CANN in its usual folders\n"
+                "  next: install CANN, or source its set_env.sh first",
+            )
+        return found or require_program("atc", self.environment)
+
+    def aoe(self) -> Path | None:
+        """Return AOE, None where it is not installed."""
+        return find_program("aoe", self.environment)
+
+    @cached_property
+    def benchmark(self) -> Path | None:
+        """The program ``benchmark.<arch>``."""
+        given = self.config.inference_tool_path
+        return find_benchmark(self.environment, given=given)
+
+    @cached_property
+    def ascend_python(self) -> AscendPython | None:
+        """The interpreter that imports ais_bench."""
+        return find_ascend_python(self.environment, given=self.config.ascend_python)
+
+    def tool(self, preferred: ToolName) -> ToolName:
+        """Return the inference tool to use: the one asked for, else the preferred, else the other.
+
+        Raises:
+            NotApplicable: There is no inference tool, or not the one that was asked for.
+        """
+        asked = self.config.inference_tool
+        names: tuple[ToolName, ...] = (preferred, "benchmark", "ais_bench")
+        for name in names:
+            if asked in {"auto", name} and self._has(name):
+                return name
+        raise NotApplicable(
+            SkipReason.NO_INFERENCE_TOOL,
+            f"no {'benchmark or ais_bench' if asked == 'auto' else asked} was found\n"
+            "  next: put benchmark.<arch> into the current folder or name it with "
+            "--inference-tool-path=FILE, or install ais_bench and name its Python with "
+            "--ascend-python=FILE",
+        )
+
+    def _has(self, tool: ToolName) -> bool:
+        found = self.benchmark if tool == "benchmark" else self.ascend_python
+        return found is not None
+
+    def board_class(self, *, marked: bool) -> BoardClass:
+        """Derive the class of evidence from facts; ``marked`` if any tool or file bore the mark."""
+        return derive_board_class(self.board, self.versions, marked=marked)

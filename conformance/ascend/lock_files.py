@@ -1,0 +1,165 @@
+"""Lock files in a folder that every user of the machine may write, safe against links."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import getpass
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from conformance.errors import BoardError, ConformanceError
+
+LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class LockFolder:
+    """Files to lock in one folder of mode 1777.
+
+    Attributes:
+        path: The folder; made on first use.
+    """
+
+    path: Path
+
+    @contextlib.contextmanager
+    def locked(self, name: str, mode: int, wait_s: float) -> Iterator[None]:
+        """Hold one lock, ``fcntl.LOCK_EX`` or ``LOCK_SH``, for as long as the block runs.
+
+        Raises:
+            BoardError: It is still held after ``wait_s`` seconds; names the holder.
+            ConformanceError: The folder or file is not what it must be.
+        """
+        descriptor = self._acquire(name, mode, time.monotonic() + wait_s)
+        try:
+            if mode == fcntl.LOCK_EX:
+                write_text(descriptor, json.dumps({"pid": os.getpid(), "user": user_name()}))
+            yield
+        finally:
+            if mode == fcntl.LOCK_EX:
+                write_text(descriptor, "{}")
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy of it
+            os.close(descriptor)
+
+    def _acquire(self, name: str, mode: int, limit: float) -> int:
+        while True:
+            descriptor = self.open(name)
+            try:
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+                if self._is_current(descriptor, name):
+                    return descriptor
+            except BlockingIOError:
+                if time.monotonic() >= limit:
+                    holder = read_json(descriptor)
+                    os.close(descriptor)
+                    raise _busy(name, holder) from None
+            os.close(descriptor)
+            time.sleep(LOOK_EVERY_S)
+
+    def _is_current(self, descriptor: int, name: str) -> bool:
+        """Whether the locked file is the one that others will open: a cleaner may have cut in."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.path / f"{name}.lock").stat())
+        except FileNotFoundError:
+            return False
+
+    def open(self, name: str) -> int:
+        """Open a lock file of any owner, made on first use, never through a link.
+
+        The kernel refuses to open another user's file with O_CREAT in a sticky folder
+        (fs.protected_regular), so that existing files are opened without it.
+        """
+        self._make_folder()
+        path, limit = self.path / f"{name}.lock", time.monotonic() + 2
+        while True:
+            try:
+                return _checked(_open_or_create(path), path)
+            except OSError as error:
+                # Between another user's creation and its chmod the file is closed to us.
+                passing = error.errno in (errno.EACCES, errno.EEXIST)
+                if not passing or time.monotonic() >= limit:
+                    raise _unsafe(self.path, f"{path.name}: {error.strerror}") from None
+                time.sleep(LOOK_EVERY_S)
+
+    def _make_folder(self) -> None:
+        try:
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir(mode=0o700, parents=True)
+                self.path.chmod(0o1777)  # the umask must not decide who may share it
+            is_folder = stat.S_ISDIR(self.path.lstat().st_mode)
+        except OSError as error:
+            raise _unsafe(self.path, error.strerror or str(error)) from None
+        if not is_folder:
+            raise _unsafe(self.path, "not a folder")
+
+
+def _open_or_create(path: Path) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        os.fchmod(descriptor, 0o666)
+        return descriptor
+
+
+def _checked(descriptor: int, path: Path) -> int:
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    raise _unsafe(path.parent, f"{path.name}: not a plain file of its own")
+
+
+def _unsafe(folder: Path, got: str) -> ConformanceError:
+    return ConformanceError(
+        "the machine's locks cannot be used",
+        got=got,
+        expected="a folder of plain files that every user may write",
+        where={"folder": folder},
+        next_step=f"have {folder} removed while no suite runs",
+    )
+
+
+def _busy(name: str, holder: Any) -> BoardError:
+    facts = holder if isinstance(holder, dict) else {}
+    # A holder that was killed leaves its name behind; it does not hold anything any more.
+    known = psutil.pid_exists(facts.get("pid", -1))
+    return BoardError(
+        f"{name} is held by another suite",
+        got=f"process {facts['pid']} of user {facts.get('user')}" if known else "its processes",
+        expected="nobody",
+        next_step="wait for it to end, or use other chips with --chips=",
+    )
+
+
+def write_text(descriptor: int, text: str) -> None:
+    """Replace the content of an open file."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def read_json(descriptor: int) -> Any:
+    """Return what an open file says, None if it is not JSON."""
+    try:
+        return json.loads(os.pread(descriptor, 65536, 0))
+    except ValueError:
+        return None
+
+
+def user_name() -> str:
+    """Return this user's name, or its number where it has no name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        return str(os.getuid())

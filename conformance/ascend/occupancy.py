@@ -1,0 +1,142 @@
+"""Is a chip idle? From npu-smi's process table, else from load and memory over some seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from conformance.ascend.devices import Device
+from conformance.ascend.npu_table import Chip, NpuTable
+from conformance.errors import BoardError
+
+SAMPLES = 5
+BETWEEN_SAMPLES_S = 0.6
+MEMORY_NOISE_PCT = 1.0  # a driver's own use of memory moves by less than this
+
+
+class Occupancy(StrEnum):
+    """Whether others use a chip."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ChipUse:
+    """Whether a chip is used by others, and how that is known.
+
+    Attributes:
+        occupancy: Idle, busy or unknown; unknown makes a throughput inconclusive.
+        detail: Processes, or the samples of load and memory.
+    """
+
+    occupancy: Occupancy
+    detail: str
+
+
+def chip_use(
+    read_table: Callable[[], NpuTable],
+    key: tuple[int, int],
+    *,
+    own_pids: Collection[int] = (),
+    samples: int = SAMPLES,
+    between_s: float = BETWEEN_SAMPLES_S,
+) -> ChipUse:
+    """Find out whether others use a chip.
+
+    Args:
+        read_table: Asks npu-smi; ``NpuSmi.table``.
+        key: The chip's (NPU, chip).
+        own_pids: Processes that do not count, because they are this suite's.
+        samples: How often load and memory are looked at where there is no process table.
+        between_s: Seconds between two looks.
+
+    Raises:
+        BoardError: npu-smi does not list the chip (any more).
+    """
+    table = read_table()
+    _listed(table, key)
+    if table.users is not None and key[0] in table.npus_spoken_of:
+        others = [
+            f"{user.pid} {user.name}".rstrip()
+            for user in table.users
+            if (user.npu, user.chip) == key and user.pid not in own_pids
+        ]
+        state = Occupancy.BUSY if others else Occupancy.IDLE
+        return ChipUse(state, f"processes: {', '.join(others)}" if others else "no process on it")
+    seen = [_listed(table, key)]
+    for _ in range(samples - 1):
+        time.sleep(between_s)
+        seen.append(_listed(read_table(), key))
+    return use_from_samples(seen)
+
+
+def first_idle(
+    devices: Sequence[Device],
+    read_table: Callable[[], NpuTable],
+    *,
+    between_s: float = BETWEEN_SAMPLES_S,
+) -> tuple[Device, ChipUse]:
+    """Return the first healthy device that nobody uses, else the first of which nothing is known.
+
+    Args:
+        devices: What ACL sees, by rising id.
+        read_table: Asks npu-smi; ``NpuSmi.table``.
+        between_s: Seconds between two looks where there is no process table.
+
+    Raises:
+        BoardError: Every device is in use or not healthy; says by whom and why.
+    """
+    found: list[tuple[Device, ChipUse]] = []
+    for device in devices:
+        if device.chip.health.usable:
+            use = chip_use(read_table, device.chip.key, between_s=between_s)
+            if use.occupancy is Occupancy.IDLE:
+                return device, use
+            found.append((device, use))
+    for device, use in found:
+        if use.occupancy is Occupancy.UNKNOWN:
+            return device, use
+    sick = [f"{d.chip}: {d.chip.health}" for d in devices if not d.chip.health.usable]
+    raise BoardError(
+        "no chip is free",
+        got="; ".join([*sick, *(f"{device.chip}: {use.detail}" for device, use in found)]),
+        expected="a healthy chip without a process on it",
+        next_step="end what runs there, or wait for it",
+    )
+
+
+def use_from_samples(seen: Sequence[Chip]) -> ChipUse:
+    """Judge a chip by its AICore load and memory over some seconds.
+
+    Any load, or memory that moves by more than 1 % of the total, is somebody's work. Where npu-smi
+    does not say the load, nothing is known: steady memory alone may be a model at rest.
+    """
+    loads = [chip.aicore_pct for chip in seen]
+    memory = [chip.memory_mb for chip in seen if chip.memory_mb]
+    detail = f"AICore load {loads} %, memory {[used for used, _ in memory]} MB"
+    total = max((total for _, total in memory), default=0.0)
+    spread = max((used for used, _ in memory), default=0.0) - min(
+        (used for used, _ in memory), default=0.0
+    )
+    moved = total > 0 and 100 * spread / total > MEMORY_NOISE_PCT
+    if moved or any(loads):
+        return ChipUse(Occupancy.BUSY, detail)
+    if None in loads or len(memory) < len(seen):
+        return ChipUse(Occupancy.UNKNOWN, f"no process table and no full answer: {detail}")
+    return ChipUse(Occupancy.IDLE, detail)
+
+
+def _listed(table: NpuTable, key: tuple[int, int]) -> Chip:
+    for chip in table.chips:
+        if chip.key == key:
+            return chip
+    raise BoardError(
+        "npu-smi does not list a chip that is in use",
+        got="; ".join(map(str, table.chips)),
+        expected=f"NPU {key[0]} chip {key[1]}",
+        next_step="the chip fell off the bus: see the driver's log, and restart the machine",
+    )

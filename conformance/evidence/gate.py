@@ -1,0 +1,217 @@
+"""Gates: which checks must be there, and which classes of evidence are accepted.
+
+What a gate requires follows from ``gates.toml``, the models' specs and the SoC alone. It is never
+computed from options or from what was collected, so that these can only leave holes in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from conformance.check import Check, Scalar
+from conformance.errors import EvidenceError
+from conformance.evidence.bundle import Coordinates
+from conformance.spec import Figure, ModelSpec
+
+GATES_NAME = "gates.toml"
+GATES_FILE = Path(__file__).resolve().parent.parent.parent / GATES_NAME
+Part = Literal["weights", "images", "board"]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+# Classes of each part, the one that proves most first.
+CLASSES: dict[Part, tuple[str, ...]] = {
+    "weights": ("published", "custom", "sample", "none"),
+    "images": ("full", "subset", "sample", "none"),
+    "board": ("device", "unverified", "emulated", "none"),
+}
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A TOML table: no field may be unknown or changed."""
+
+
+class Accepts(_Table, frozen=True):
+    """Accepted classes of each part."""
+
+    weights: tuple[Literal["published", "custom", "sample"], ...]
+    images: tuple[Literal["full", "subset", "sample"], ...]
+    board: tuple[Literal["device", "unverified", "emulated", "none"], ...]
+
+
+class Gate(_Table, frozen=True):
+    """One gate: batch sizes, whether tuned models are required, and what it accepts."""
+
+    batches: Literal["all", "compared"]
+    tuned: bool
+    accepts: Accepts
+
+
+class Row(_Table, frozen=True):
+    """Checks that are required alike; the comments of ``gates.toml`` describe each field."""
+
+    ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    gates: tuple[str, ...]
+    rests_on: tuple[Part, ...] = ()
+    batches: tuple[Positive, ...] | Literal["gate", ""] = ""
+    scales: tuple[str, ...] = ()
+    figures: Literal["gated", "all", ""] = ""
+    decides: bool = True
+    bound: Scalar = None
+    recount: Literal["torch", "onnxruntime", "om", ""] = ""
+    baseline: Literal["higher", "lower", ""] = ""
+    noise_pct: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 0.0
+
+
+class Gates(_Table, frozen=True):
+    """The whole of ``gates.toml``."""
+
+    models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    gates: dict[str, Gate]
+    checks: tuple[Row, ...]
+    sha256: str = ""
+
+    def row(self, check_id: str) -> Row | None:
+        """Return the row of a check, None if no gate knows it."""
+        return next((row for row in self.checks if check_id in row.ids), None)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One check at one place. A check meets it that agrees in every coordinate named here."""
+
+    id: str
+    coordinates: Coordinates
+    row: Row
+
+    @property
+    def label(self) -> str:
+        """The check's id and coordinates."""
+        return f"{self.id} [{self.place}]"
+
+    @property
+    def place(self) -> str:
+        """The coordinates alone."""
+        return " ".join(
+            str(value) if name == "model" else f"{name}={value}"
+            for name, value in self.coordinates.items()
+        )
+
+    def is_about(self, check: Check) -> bool:
+        """Whether a check is the required one, at this place."""
+        return check.id == self.id and self.coordinates.items() <= check.coordinates.items()
+
+
+def read_gates(path: Path = GATES_FILE) -> Gates:
+    """Decode ``gates.toml`` strictly.
+
+    Raises:
+        EvidenceError: It cannot be read, a field is missing, misspelt or of the wrong type, a gate
+            is unknown, or a check stands in two rows.
+    """
+    try:
+        content = path.read_bytes()
+        gates = msgspec.convert(tomllib.loads(content.decode()), Gates, strict=True)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise _wrong(path, error) from None
+    ids = [check_id for row in gates.checks for check_id in row.ids]
+    if repeated := sorted({check_id for check_id in ids if ids.count(check_id) > 1}):
+        raise _wrong(path, f"{', '.join(repeated)} in more than one row")
+    unknown = {name for row in gates.checks for name in row.gates} - set(gates.gates)
+    if unknown:
+        raise _wrong(path, f"unknown gates {', '.join(sorted(unknown))}")
+    return msgspec.structs.replace(gates, sha256=hashlib.sha256(content).hexdigest())
+
+
+def named_gate(gates: Gates, name: str) -> Gate:
+    """Return the gate of that name.
+
+    Raises:
+        EvidenceError: There is none.
+    """
+    if name in gates.gates:
+        return gates.gates[name]
+    raise EvidenceError(
+        f"unknown gate {name!r}",
+        expected=" or ".join(gates.gates),
+        next_step=f"name one of them; {GATES_NAME} says what each requires",
+    )
+
+
+def required(
+    gates: Gates, name: str, specs: Mapping[str, ModelSpec], soc: str = ""
+) -> tuple[Requirement, ...]:
+    """Return every check that a gate requires, each at its coordinates.
+
+    Args:
+        gates: The gates.
+        name: The gate's name.
+        specs: The spec of every model that is released.
+        soc: The board's SoC, which has figures of its own; empty if no board was used.
+
+    Raises:
+        EvidenceError: There is no such gate, a spec is missing, or nothing is required.
+    """
+    gate = named_gate(gates, name)
+    if missing := [model for model in gates.models if model not in specs]:
+        raise EvidenceError("a released model has no spec", got=", ".join(missing))
+    found = tuple(
+        Requirement(check_id, {"model": model, **place}, row)
+        for model in gates.models
+        for row in gates.checks
+        if name in row.gates
+        for check_id in row.ids
+        for place in _places(row, gate, specs[model], soc)
+    )
+    if not found:
+        raise EvidenceError(
+            f"gate {name} requires nothing, so it would prove nothing",
+            next_step=f"name it in the rows of {GATES_NAME}",
+        )
+    return found
+
+
+def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordinates]:
+    batches = _gate_batches(gate, spec) if row.batches == "gate" else row.batches
+    axes: list[list[Coordinates]] = [
+        [{"batch": batch} for batch in batches] or [{}],
+        [{"scale": scale} for scale in row.scales] or [{}],
+        _figure_places(row, gate, spec, soc) or [{}],
+    ]
+    for parts in itertools.product(*axes):
+        yield {name: value for part in parts for name, value in part.items()}
+
+
+def _gate_batches(gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
+    return spec.batch.sizes if gate.batches == "all" else spec.batch.compared
+
+
+def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
+    """Return batch and tuning of the published figures; where only the best counts, just one."""
+    if not row.figures or not spec.throughput:
+        return []
+    # A SoC without figures is held to those of the first, so that it never has to show less.
+    table = next((t for t in spec.throughput if t.soc == soc), spec.throughput[0])
+    if row.figures == "gated" and table.gate_best:
+        return [{}]
+    chosen = [figure for figure in table.figures if figure.gate or row.figures == "all"]
+    return [_figure_place(figure) for figure in chosen if gate.tuned or not figure.tuned]
+
+
+def _figure_place(figure: Figure) -> Coordinates:
+    return {"batch": figure.batch, "tuned": "yes" if figure.tuned else "no"}
+
+
+def _wrong(path: Path, got: object) -> EvidenceError:
+    return EvidenceError(
+        "the gates cannot be read",
+        got=got,
+        where={"file": path},
+        next_step="correct the file; its comments describe every field",
+    )

@@ -1,0 +1,191 @@
+"""The end of a run: its records and facts become a bundle, sealed by a statement."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from conformance.errors import EvidenceError
+from conformance.evidence.bundle import (
+    JUNIT_FILE,
+    PREDICTIONS_FILE,
+    Coordinates,
+    Evidence,
+    MadeCheck,
+    Outcome,
+    PredictionSet,
+    Waiver,
+)
+from conformance.evidence.bundle_files import inside, write_evidence, write_whole
+from conformance.evidence.facts import gather, record_predictions
+from conformance.evidence.junit import junit_xml
+from conformance.evidence.prediction_file import (
+    Predictions,
+    best_classes,
+    read_predictions,
+    write_predictions,
+)
+from conformance.evidence.record import CheckRecord, OutcomeRecord, Record
+from conformance.evidence.scrub import this_machine
+from conformance.evidence.statement import write_statement
+from conformance.spec import ModelSpec
+
+PARTS = "predictions"
+# Packages whose versions may change a number.
+PACKAGES: tuple[str, ...] = (
+    "numpy",
+    "pillow",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "scipy",
+)
+PACKAGES += ("pytest", "pytest-xdist", "ascend-conformance")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What whoever started the run knows of it.
+
+    Attributes:
+        run: Its name.
+        started: Start in UTC, ISO 8601.
+        ended: End.
+        command: The command line, word by word.
+        models: The specs of its models.
+        interrupted: Why it did not come to its end; empty if it did.
+        waivers: Waivers in force.
+    """
+
+    run: str
+    started: str
+    ended: str
+    command: Sequence[str]
+    models: Sequence[ModelSpec]
+    interrupted: str = ""
+    waivers: tuple[Waiver, ...] = ()
+
+
+def add_predictions(
+    folder: Path,
+    name: str,
+    engine: str,
+    *,
+    coordinates: Coordinates,
+    names: Sequence[str],
+    labels: npt.NDArray[np.integer[Any]],
+    scores: npt.NDArray[np.floating[Any]],
+) -> PredictionSet:
+    """Keep what one engine said of every image, for ``predictions.npz``.
+
+    Args:
+        folder: The run's folder.
+        name: Name of the set, unique in the run, such as ``om bs16``.
+        engine: ``torch``, ``onnxruntime`` or ``om``.
+        coordinates: Model, batch and the like, as in the checks made from these predictions.
+        names: The images, each once.
+        labels: Class of each image, (images,).
+        scores: Finite scores, (images, classes).
+
+    Raises:
+        EvidenceError: The file cannot be written.
+    """
+    best = best_classes(scores)
+    kept = Predictions(tuple(names), labels.astype(np.int32), {name: best})
+    found = PredictionSet(
+        name=name,
+        engine=engine,
+        coordinates=coordinates,
+        images=len(names),
+        hits=kept.hits(name),
+    )
+    file = f"{PARTS}/{hashlib.sha256(name.encode()).hexdigest()[:16]}.npz"
+    write_predictions(folder / file, kept)
+    record_predictions(folder, found, file)
+    return found
+
+
+def assemble(folder: Path, facts: RunFacts, records: Sequence[Record]) -> Evidence:
+    """Gather the records of a run and the facts that its workers learned; writes nothing.
+
+    Raises:
+        EvidenceError: The file of facts is damaged.
+    """
+    learned = gather(folder)
+    outcomes = [record for record in records if isinstance(record, OutcomeRecord)]
+    seconds = {record.test: record.seconds for record in outcomes}
+    return Evidence(
+        run=facts.run,
+        started=facts.started,
+        ended=facts.ended,
+        interrupted=facts.interrupted,
+        command=tuple(this_machine().record(list(facts.command))),
+        specs={spec.name: spec.sha256 for spec in facts.models},
+        classes=tuple(learned.classes.values()),
+        digests=learned.digests,
+        versions=_versions() | learned.versions,
+        board=learned.board,
+        checks=tuple(
+            MadeCheck(test=record.test, seconds=seconds.get(record.test, 0.0), check=record.check)
+            for record in records
+            if isinstance(record, CheckRecord)
+        ),
+        tests=tuple(msgspec.convert(record, Outcome, from_attributes=True) for record in outcomes),
+        predictions=tuple(kept.found for kept in learned.predictions.values()),
+        waivers=facts.waivers,
+        conflicts=tuple(learned.conflicts),
+    )
+
+
+def seal(folder: Path, evidence: Evidence) -> None:
+    """Write the bundle's last files: predictions, JUnit's XML, evidence and the statement.
+
+    What else belongs to the bundle must be there before: the statement names every file.
+
+    Raises:
+        EvidenceError: A file cannot be written, or predictions are of different images.
+    """
+    _join_predictions(folder)
+    write_whole(folder / JUNIT_FILE, junit_xml(evidence))
+    write_evidence(folder, evidence)
+    write_statement(folder, evidence)
+
+
+def _join_predictions(folder: Path) -> None:
+    """Make one file of the predictions that the workers left; all must be of the same images."""
+    kept = gather(folder).predictions
+    if not kept:
+        return
+    parts = [read_predictions(inside(folder, fact.file)) for fact in kept.values()]
+    first = parts[0]
+    if others := [part for part in parts if part.list_sha256 != first.list_sha256]:
+        raise EvidenceError(
+            "predictions of one run are of different images or labels",
+            got=f"{len(first.names)} and {len(others[0].names)} images",
+            expected="the same images in the same order",
+            next_step="give every engine the whole dataset of the run",
+        )
+    sets = {name: best for part in parts for name, best in part.sets.items()}
+    write_predictions(folder / PREDICTIONS_FILE, Predictions(first.names, first.labels, sets))
+    shutil.rmtree(folder / PARTS)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of Python, the machine's architecture, and every package installed."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

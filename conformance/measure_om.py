@@ -1,0 +1,197 @@
+"""What is measured on a chip once per run, and shared by the run's workers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from filelock import FileLock
+
+from conformance.ascend.ais_bench import AisBenchTool
+from conformance.ascend.benchmark import BenchmarkTool
+from conformance.ascend.host import AscendHost, ToolName
+from conformance.build import Builder
+from conformance.build_om import OmBuilder
+from conformance.errors import ToolError
+from conformance.measure import share_of_cores
+from conformance.om_key import OmKey
+from conformance.predictions import Predictions
+from conformance.runners.om_facts import OmFacts
+from conformance.runners.om_runner import OmRun, OmRunner, Tool
+from conformance.spec import ModelSpec
+
+LOCK_WAIT_S = 6 * 3600.0
+PURE_LOOPS = 50
+FACTS_FILE = "facts.json"
+SCORES_FILE = "scores.npy"
+
+
+@dataclasses.dataclass(frozen=True)
+class OmMeasurement:
+    """Scores and speed of one ``.om``."""
+
+    predictions: Predictions
+    facts: OmFacts
+
+
+class OmMeasurer:
+    """Measures models on the run's chip, on first use."""
+
+    def __init__(
+        self, builder: Builder, om_builder: OmBuilder, host: AscendHost, folder: Path
+    ) -> None:
+        self._builder = builder
+        self._om_builder = om_builder
+        self._host = host
+        self._folder = folder
+
+    def dataset_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> OmMeasurement:
+        """Infer every image of the run with one ``.om`` and return scores and speed.
+
+        Raises:
+            NotApplicable: There is no board, no inference tool or no such model.
+            ConformanceError: Something fails; see ``OmRunner.run``.
+        """
+        tool = self._host.tool(preferred)
+        name = f"{spec.name}-{key}-{tool}"
+        return self._builder.once(f"measure {name}", lambda: self._shared(name, spec, key, tool))
+
+    def timed_run(self, spec: ModelSpec, key: OmKey, soc: str) -> OmFacts:
+        """Time one ``.om`` by the method of the SoC's published figures, or over the dataset.
+
+        Raises:
+            NotApplicable: There is no board, no inference tool or no such model.
+            ConformanceError: The tool fails, or its figures cannot be believed.
+        """
+        table = spec.throughput_of(soc)
+        if table is None:
+            return self.dataset_run(spec, key, "ais_bench").facts
+        key = dataclasses.replace(key, variant=table.variant)
+        if table.method == "pure":
+            return self.pure_run(spec, key, table.tool)
+        return self.dataset_run(spec, key, table.tool).facts
+
+    def pure_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> OmFacts:
+        """Time one ``.om`` on generated input, as some published figures were made.
+
+        Raises:
+            NotApplicable: There is no board, no inference tool or no such model.
+            ConformanceError: The tool fails, or its figures cannot be believed.
+        """
+        tool = self._host.tool(preferred)
+        name = f"{spec.name}-{key}-{tool}-pure"
+        return self._builder.once(f"measure {name}", lambda: self._pure(name, spec, key, tool))
+
+    def _shared(self, name: str, spec: ModelSpec, key: OmKey, tool: ToolName) -> OmMeasurement:
+        """Measure in one worker of the run and let the others read it."""
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        dataset = self._builder.dataset(spec)
+        with FileLock(folder / "measured.lock"):
+            if not (folder / FACTS_FILE).exists():
+                self._measure(folder, spec, key, tool)
+        scores = np.load(folder / SCORES_FILE, allow_pickle=False)
+        predictions = Predictions(dataset.names, scores, dataset.labels)
+        return OmMeasurement(predictions, _read_facts(folder))
+
+    def _measure(self, folder: Path, spec: ModelSpec, key: OmKey, tool: ToolName) -> None:
+        om = self._om_builder.om_model(spec, key)
+        dataset = self._builder.dataset(spec)
+        before = self._host.spoils_timing()
+        runner = OmRunner(
+            tool=self._tool(tool),
+            timed=self._timed,
+            scratch=self._host.config.scratch,
+            records=folder / "records",
+            workers=share_of_cores(),
+        )
+        run = runner.run(om.path, spec, dataset, key.batch, key.variant)
+        self._host.demand_expected(run.emulated, f"{tool} with {om.path}")
+        np.save(folder / SCORES_FILE, run.predictions.scores, allow_pickle=False)
+        spoiled = before or self._host.spoils_timing()
+        _write_facts(folder, self._facts(tool, run, spoiled, om.sha256))
+
+    def _facts(self, tool: ToolName, run: OmRun, spoiled: str, om_sha256: str) -> OmFacts:
+        return OmFacts(
+            tool=tool,
+            method="dataset",
+            chip=str(self._host.device.chip),
+            rates_fps=run.rates_fps,
+            spoiled=spoiled,
+            notes=run.notes,
+            slowest_stage=run.slowest_stage,
+            emulated=run.emulated,
+            om_sha256=om_sha256,
+        )
+
+    def _pure(self, name: str, spec: ModelSpec, key: OmKey, tool: ToolName) -> OmFacts:
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "measured.lock"):
+            if not (folder / FACTS_FILE).exists():
+                om = self._om_builder.om_model(spec, key)
+                _write_facts(folder, self._measure_pure(folder, key, tool, om.path, om.sha256))
+        return _read_facts(folder)
+
+    def _measure_pure(
+        self, folder: Path, key: OmKey, tool: ToolName, om: Path, om_sha256: str
+    ) -> OmFacts:
+        before = self._host.spoils_timing()
+        chosen, work = self._tool(tool), folder / "work"
+        with self._timed():
+            if isinstance(chosen, AisBenchTool):
+                pure = chosen.measure_pure(om, batch=key.batch, loops=PURE_LOOPS, folder=work)
+                rate, emulated, notes = pure.perf.throughput_fps, pure.emulated, list(pure.notes)
+            else:
+                timed = chosen.measure_pure(om, batch=key.batch, rounds=PURE_LOOPS, folder=work)
+                rate, emulated, notes = timed.result.throughput_fps, timed.emulated, []
+        self._host.demand_expected(emulated, f"{tool} with {om}")
+        return OmFacts(
+            tool=tool,
+            method="pure",
+            chip=str(self._host.device.chip),
+            rates_fps=[rate],
+            spoiled=before or self._host.spoils_timing(),
+            notes=notes,
+            slowest_stage="",
+            emulated=emulated,
+            om_sha256=om_sha256,
+        )
+
+    def _tool(self, name: ToolName) -> Tool:
+        """Return the tool on the run's chip.
+
+        Raises:
+            ToolError: It was there when it was chosen, and is gone.
+        """
+        device, guard = self._host.device, self._host.guard()
+        environment = self._host.environment
+        if name == "benchmark" and self._host.benchmark:
+            return BenchmarkTool(self._host.benchmark, environment, device.acl_id, guard)
+        if name == "ais_bench" and self._host.ascend_python:
+            python = self._host.ascend_python.path
+            return AisBenchTool(python, environment, device.acl_id, guard)
+        raise ToolError("the inference tool is gone", got="nothing", expected=name)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Hold the chip, and the machine for ourselves: a timed run shares neither."""
+        locks = self._host.locks
+        chip = locks.chips([self._host.device.chip.key], wait_s=LOCK_WAIT_S)
+        with chip, locks.machine(exclusive=True, wait_s=LOCK_WAIT_S):
+            yield
+
+
+def _read_facts(folder: Path) -> OmFacts:
+    return msgspec.json.decode((folder / FACTS_FILE).read_bytes(), type=OmFacts)
+
+
+def _write_facts(folder: Path, facts: OmFacts) -> None:
+    """Write the facts last and whole: their file says that the measurement is complete."""
+    unfinished = folder / f"{FACTS_FILE}.unfinished"
+    unfinished.write_bytes(msgspec.json.encode(facts))
+    unfinished.replace(folder / FACTS_FILE)

@@ -1,0 +1,210 @@
+"""Top-N accuracy as checks: against the published figure, and of one engine against another.
+
+Equal scores leave a range of counts: a PASS needs the worst of it, a FAIL the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
+from conformance.metrics.batching import decide_batches
+from conformance.metrics.topn import DEPTH, TopN, count_topn
+from conformance.predictions import Predictions, Scores
+from conformance.spec import Accuracy, ModelSpec
+
+_SHOWN = 5  # images named in a message
+_ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
+# Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
+# the images any more.
+LEAST_DISTINCT_SHARE = 0.25
+
+
+def control_checks(topn: TopN, spec: ModelSpec) -> list[Check]:
+    """PyTorch on the full set must reproduce the published accuracy, or nothing can be compared.
+
+    Where it does not, images, labels or the decoder are wrong, and not the model: ERROR.
+    """
+    accuracy = spec.accuracy
+    checks = [
+        at_most(
+            f"accuracy.control.top{n}",
+            abs(topn.accuracy_pct(n) - published),
+            accuracy.control_points,
+            unit="points from the published figure",
+            source=accuracy.source,
+            detail=_figure(topn, n, published),
+            hint="look at the images, their labels and the JPEG decoder before the model",
+        )
+        for n, published in _published(accuracy)
+    ]
+    wrong = {"status": Status.ERROR}
+    return [
+        msgspec.structs.replace(made, **wrong) if made.status is Status.FAIL else made
+        for made in checks
+    ]
+
+
+def published_checks(topn: TopN, spec: ModelSpec, prefix: str) -> list[Check]:
+    """Top1 and Top5 on the full set stay within the allowed drop, and are not too good either."""
+    return [
+        _published_check(topn, n, published, spec.accuracy, f"{prefix}.top{n}")
+        for n, published in _published(spec.accuracy)
+    ]
+
+
+def _published_check(topn: TopN, n: int, published: float, accuracy: Accuracy, name: str) -> Check:
+    worst, best = (
+        published - 100 * counts[n - 1] / topn.images for counts in (topn.worst, topn.best)
+    )
+    gain = -worst
+    common = {
+        "unit": f"points below {published:g} %",
+        "source": accuracy.source,
+        "detail": _figure(topn, n, published),
+    }
+    if gain > accuracy.suspicious_gain_points:
+        made = at_most(name, gain, accuracy.suspicious_gain_points, **common)
+        return msgspec.structs.replace(
+            made,
+            unit=f"points above {published:g} %",
+            hint="suspicious: better than the model can be; look at the labels, and whether the "
+            "images are those that the weights were trained on",
+        )
+    made = at_most(name, worst, accuracy.max_drop_points, **common)
+    if made.status is Status.FAIL and best <= accuracy.max_drop_points:
+        return msgspec.structs.replace(
+            made, status=Status.INCONCLUSIVE, hint="equal scores decide; look at their rounding"
+        )
+    return made
+
+
+def _published(accuracy: Accuracy) -> list[tuple[int, float]]:
+    return [(1, accuracy.top1_pct), (5, accuracy.top5_pct)]
+
+
+def _figure(topn: TopN, n: int, published: float) -> str:
+    pct = topn.accuracy_pct(n)
+    drop = published - pct
+    return (
+        f"top{n} = {pct:.3f} % ({topn.hits[n - 1]} of {topn.images}; with ties "
+        f"{topn.worst[n - 1]} to {topn.best[n - 1]}), drop {drop:.3f} points absolute, "
+        f"{100 * drop / published:.2f} % relative"
+    )
+
+
+def on_full_set(
+    prefix: str, spec: ModelSpec, weights: str, images: str, measure: Callable[[], list[Check]]
+) -> list[Check]:
+    """Measure Top1 and Top5 where a published figure holds, else say why it does not.
+
+    Args:
+        prefix: Name of the two checks, which end in ``.top1`` and ``.top5``.
+        spec: The model.
+        weights: Class of the weights.
+        images: Class of the images.
+        measure: Makes the checks.
+    """
+    if weights != "published":
+        reason, detail = SkipReason.NOT_PUBLISHED_WEIGHTS, f"the weights are {weights}"
+    elif images != "full":
+        reason, detail = SkipReason.NOT_FULL_SET, f"the images are {images}"
+    else:
+        return measure()
+    detail += (
+        f"; {spec.accuracy.top1_pct} / {spec.accuracy.top5_pct} % hold for the published weights "
+        "on the 50,000 validation images\n  next: give --weights=FILE and --imagenet=DIR"
+    )
+    return [skipped(f"{prefix}.top{n}", reason, detail) for n, _ in _published(spec.accuracy)]
+
+
+def count_checks(candidate: Predictions, reference: Predictions, bound: float) -> list[Check]:
+    """Counts of two engines differ by no more than the images that rounding can move.
+
+    Args:
+        candidate: The engine under test.
+        reference: The trusted one, on the same images.
+        bound: Largest error of one score; a rank may change where two are within twice of it.
+    """
+    movable = movable_ranks(reference, bound)
+    counted, against = count_topn(candidate), count_topn(reference)
+    return [
+        at_most(
+            f"accuracy.reference.top{n}",
+            abs(counted.hits[n - 1] - against.hits[n - 1]),
+            movable[n - 1],
+            unit="hits apart",
+            source=f"images whose label is within {2 * bound:.3g} of rank {n}",
+            detail=f"{counted.hits[n - 1]} hits against {against.hits[n - 1]} of {against.images}",
+        )
+        for n in range(1, min(DEPTH, counted.classes) + 1)
+    ]
+
+
+def movable_ranks(predictions: Predictions, bound: float) -> list[int]:
+    """Return, for N from 1 to 5, how many labels lie within twice the bound of rank N."""
+    near = np.zeros(min(DEPTH, predictions.classes - 1), np.int64)
+    for start in range(0, len(predictions), _ROWS):
+        rows = slice(start, start + _ROWS)
+        near += _near(predictions.scores[rows], predictions.labels[rows], len(near), 2 * bound)
+    return [int(count) for count in near]
+
+
+def _near(
+    scores: Scores, labels: npt.NDArray[np.int64], depth: int, width: float
+) -> npt.NDArray[np.int64]:
+    own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
+    others = scores.copy()
+    np.put_along_axis(others, labels[:, np.newaxis], -np.inf, axis=1)
+    best = -np.sort(np.partition(-others, depth - 1, axis=1)[:, :depth], axis=1)
+    counted: npt.NDArray[np.int64] = (np.abs(best - own) <= width).sum(axis=0)
+    return counted
+
+
+def batch_checks(
+    reference: Predictions, first: Predictions, second: Predictions, epsilon: float, prefix: str
+) -> list[Check]:
+    """Two batch sizes of one model agree image by image: scores, decisions and counted hits.
+
+    Args:
+        reference: The trusted side.
+        first: Predictions at the one batch size.
+        second: Predictions at the other.
+        epsilon: Largest error allowed against the reference.
+        prefix: Name of the group of checks.
+    """
+    hits = (count_topn(first).hits[0], count_topn(second).hits[0])
+    found = decide_batches(
+        reference.scores, first.scores, second.scores, first.names, hits=hits, epsilon=epsilon
+    )
+    source = f"twice the largest error {epsilon:.3g} allowed against the reference"
+    detail = {"source": source, "detail": found.explanation}
+    apart = abs(hits[0] - hits[1])
+    named = f"{found.explanation}\n{', '.join(found.confident[:_SHOWN])}"
+    return [
+        at_most(f"{prefix}.scores", found.largest_error, 2 * epsilon, **detail),
+        equal(f"{prefix}.decisions", len(found.confident), 0, unit="images", source=source,
+              detail=named.strip()),
+        at_most(f"{prefix}.hits", apart, len(found.differing), unit="hits apart", **detail),
+    ]  # fmt: skip
+
+
+def collapse_checks(predictions: Predictions) -> list[Check]:
+    """The answers still depend on the images: their classes are about as many as the labels'."""
+    answers = predictions.scores.argmax(axis=1)
+    distinct, wanted = len(np.unique(answers)), len(np.unique(predictions.labels))
+    most, times = max(zip(*np.unique(answers, return_counts=True), strict=True), key=lambda x: x[1])
+    least = max(1, round(LEAST_DISTINCT_SHARE * wanted))
+    made = at_least(
+        "accuracy.classes",
+        distinct,
+        least,
+        unit="distinct answers",
+        source=f"{LEAST_DISTINCT_SHARE:.0%} of the {wanted} classes among the labels",
+        detail=f"class {most} is given {times} times",
+    )
+    return [made, recorded("accuracy.classes.largest_share", 100 * times / len(answers), unit="%")]

@@ -1,0 +1,133 @@
+"""What must hold of an ``.om`` on a chip against the reference, as checks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from conformance.check import Check, Status, at_most, equal, recorded
+from conformance.metrics.agreement import ScoreAgreement, decide_decisions, decide_scores
+from conformance.metrics.flip_rate import count_flips, decide_flip_rate
+from conformance.metrics.flips import Candidate, flip_ledger
+from conformance.metrics.outcomes import Outcomes
+from conformance.metrics.paired import decide_paired
+from conformance.metrics.topn import TopN, label_ranks
+from conformance.predictions import Predictions
+
+_SHOWN = 5
+
+
+def om_agreement_checks(
+    reference: Predictions,
+    candidate: Predictions,
+    *,
+    epsilon: float,
+    decision_epsilon: float,
+    source: str,
+) -> list[Check]:
+    """Every image's scores and decision lie within what float16 may change, and few flip."""
+    names = reference.names
+    scores = decide_scores(reference.scores, candidate.scores, names, epsilon=epsilon)
+    decisions = decide_decisions(
+        reference.scores, candidate.scores, names, epsilon=decision_epsilon
+    )
+    flips = count_flips(reference.scores, candidate.scores, names)
+    rate = decide_flip_rate(flips, len(reference))
+    confident = equal(
+        "agreement.decisions",
+        len(decisions.confident),
+        0,
+        unit="confident flips",
+        source=source,
+        detail=_ledger(reference, candidate, decision_epsilon) or decisions.explanation,
+    )
+    upper = at_most(
+        "agreement.flips",
+        rate.interval_pct.upper,
+        rate.bound_pct,
+        unit="% of decisions, upper bound",
+        source="Clopper-Pearson, 97.5 %",
+        detail=rate.explanation,
+    )
+    return [
+        at_most(
+            "agreement.scores",
+            scores.largest_error,
+            epsilon,
+            source=source,
+            detail=_beyond(scores),
+            hint="swapped or shifted outputs are far from their own image and near another's",
+        ),
+        _with_status(confident, decisions.status),
+        _with_status(upper, rate.status),
+    ]
+
+
+def _beyond(scores: ScoreAgreement) -> str:
+    lines = [f"worst image: {scores.worst_image}"]
+    if scores.beyond:
+        lines.append(f"{len(scores.beyond)} images beyond: {', '.join(scores.beyond[:_SHOWN])}")
+    lines += [
+        f"the row of {row.image} is that of {row.belongs_to} "
+        f"(distance {row.distance:.3g} in place of {row.error:.3g})"
+        for row in scores.swapped
+    ]
+    return "\n".join(lines)
+
+
+def _ledger(reference: Predictions, candidate: Predictions, epsilon: float) -> str:
+    flips = flip_ledger(
+        reference.scores,
+        {"om": Candidate(candidate.scores, epsilon)},
+        reference.labels.tolist(),
+        reference.names,
+    )
+    return "\n".join(flip.describe() for flip in flips[:_SHOWN])
+
+
+def _with_status(made: Check, status: Status) -> Check:
+    return msgspec.structs.replace(made, status=status)
+
+
+def images_check(predictions: Predictions) -> Check:
+    """Every image has its result; what is missing, extra, stale or not finite was refused."""
+    return recorded("om.images", len(predictions), unit="images")
+
+
+def accuracy_records(topn: TopN) -> list[Check]:
+    """Top1 and Top5 of an ``.om`` as measured, whatever they are compared with."""
+    return [
+        recorded(
+            f"accuracy.om.top{n}",
+            topn.accuracy_pct(n),
+            unit="%",
+            detail=f"{topn.hits[n - 1]} of {topn.images}; with ties {topn.worst[n - 1]} to "
+            f"{topn.best[n - 1]}",
+        )
+        for n in (1, 5)
+    ]
+
+
+def paired_checks(
+    reference: Predictions, candidate: Predictions, max_drop_points: float
+) -> list[Check]:
+    """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point."""
+    ours, theirs = label_ranks(candidate)[0], label_ranks(reference)[0]
+    made = []
+    for n in (1, 5):
+        outcomes = Outcomes(reference.names, theirs < n, ours < n)
+        decision = decide_paired(outcomes, bound_points=max_drop_points)
+        paired, unpaired = decision.paired_points, decision.unpaired_points
+        made.append(
+            Check(
+                id=f"accuracy.paired.top{n}",
+                status=decision.status,
+                value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
+                bound=f"inside ±{max_drop_points:g}",
+                unit="points, 98 % interval",
+                source="Tango's score interval for paired proportions, two one-sided tests of 1 %",
+                detail=f"{decision.explanation}; gained {decision.gained}, lost {decision.lost}, "
+                f"McNemar's p {decision.mcnemar_p:.3g}; unpaired the interval would be "
+                f"{unpaired.lower:+.2f} to {unpaired.upper:+.2f}",
+            )
+        )
+    return made

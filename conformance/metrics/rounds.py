@@ -1,0 +1,208 @@
+"""Timed rounds: how a run is cut into them, and whether they are steady."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conformance.errors import ToolError
+from conformance.metrics.distributions import student_t_quantile
+from conformance.metrics.intervals import Interval
+
+MIN_ROUNDS = 5
+MAX_ROUNDS = 30
+SHARD_IMAGES = 2_000
+BLOCK_ENTRIES = 100
+
+
+def require_rates(rates: Sequence[float], least: int) -> None:
+    """Check that there are enough rates and that each is a positive number.
+
+    Raises:
+        ToolError: Too few, or a rate that no tool can have measured.
+    """
+    if len(rates) >= least and all(math.isfinite(rate) and rate > 0 for rate in rates):
+        return
+    raise ToolError(
+        "rounds cannot be used",
+        got=f"{len(rates)} rounds, {[rate for rate in rates if not rate > 0][:3]} not positive",
+        expected=f"at least {least} rounds of images per second, each above 0",
+        next_step="measure again, and read the tool's own log",
+    )
+
+
+def shard_sizes(images: int, shard: int = SHARD_IMAGES) -> tuple[int, ...]:
+    """Return how many images each shard of a dataset run holds; a rest joins the last shard.
+
+    Raises:
+        ToolError: Too few images for the shards that a decision needs, the first one dropped.
+    """
+    count = images // shard
+    if count < MIN_ROUNDS + 1:
+        raise ToolError(
+            "too few images for calibrated throughput",
+            got=f"{images} images, {count} shards of {shard}",
+            expected=f"at least {(MIN_ROUNDS + 1) * shard} images",
+            next_step="use the full set, or pure inference in rounds",
+        )
+    return (*[shard] * (count - 1), images - shard * (count - 1))
+
+
+def rounds_from_shards(rates_fps: Sequence[float]) -> tuple[float, ...]:
+    """Return the rates of all shards but the first, which warms the chip up.
+
+    Raises:
+        ToolError: Too few shards.
+    """
+    require_rates(rates_fps, MIN_ROUNDS + 1)
+    return tuple(rates_fps[1:])
+
+
+def rounds_from_times(
+    times_ms: Sequence[float], batch: int, *, block: int = BLOCK_ENTRIES
+) -> tuple[float, ...]:
+    """Return images per second of blocks of consecutive batch times.
+
+    Neighbouring batches are not independent, means of at least 100 of them nearly are. At most 30
+    blocks are made; a rest widens the blocks instead of being dropped.
+
+    Args:
+        times_ms: Time of each batch, in the order of the run.
+        batch: Images per batch.
+        block: Fewest entries of a block.
+
+    Raises:
+        ToolError: Too few entries, or a time that is not positive.
+    """
+    require_rates(times_ms, block * MIN_ROUNDS)
+    count = min(MAX_ROUNDS, len(times_ms) // block)
+    return tuple(
+        float(1000 * batch / part.mean())
+        for part in np.array_split(np.asarray(times_ms, np.float64), count)
+    )
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How steady rounds are.
+
+    Attributes:
+        rounds: Number of rounds.
+        mean_fps: Their mean.
+        spread_pct: Standard deviation in percent of the mean.
+        autocorrelation: Correlation of each round with the next one.
+        effective_rounds: Independent rounds that carry as much; fewer when neighbours are alike.
+        drift_pct: Fitted change from the first to the last round, in percent of the mean.
+        drifting: Whether the drift is both above 1 % and beyond chance (0.5 % a side).
+    """
+
+    rounds: int
+    mean_fps: float
+    spread_pct: float
+    autocorrelation: float
+    effective_rounds: float
+    drift_pct: float
+    drifting: bool
+
+
+def steadiness(rates_fps: Sequence[float]) -> Steadiness:
+    """Describe rounds of images per second.
+
+    Raises:
+        ToolError: Fewer than three rounds, or a rate that is not positive.
+    """
+    require_rates(rates_fps, 3)
+    data = np.asarray(rates_fps, np.float64)
+    centred = data - data.mean()
+    power = float(centred @ centred)
+    correlation = float(centred[:-1] @ centred[1:]) / power if power else 0.0
+    time = np.arange(len(data)) - (len(data) - 1) / 2
+    slope = float(time @ data) / float(time @ time)
+    residual = centred - slope * time
+    error = math.sqrt(float(residual @ residual) / (len(data) - 2) / float(time @ time))
+    drift_pct = 100 * slope * (len(data) - 1) / float(data.mean())
+    beyond = abs(slope) > student_t_quantile(0.995, len(data) - 2) * error
+    return Steadiness(
+        rounds=len(data),
+        mean_fps=float(data.mean()),
+        spread_pct=100 * float(data.std(ddof=1)) / float(data.mean()),
+        autocorrelation=correlation,
+        effective_rounds=_effective(len(data), correlation),
+        drift_pct=drift_pct,
+        drifting=beyond and abs(drift_pct) > 1.0,
+    )
+
+
+def _effective(rounds: int, correlation: float) -> float:
+    """Return the independent rounds that carry as much as these, for first-order dependence."""
+    if correlation <= 2 / math.sqrt(rounds):  # what independent rounds show by chance
+        return float(rounds)
+    return max(2.0, rounds * (1 - correlation) / (1 + correlation))
+
+
+def mean_interval(rates_fps: Sequence[float], *, alpha_side: float) -> Interval:
+    """Return the t interval of the mean rate, widened where neighbouring rounds are alike.
+
+    Raises:
+        ToolError: Fewer than three rounds, or a rate that is not positive.
+    """
+    found = steadiness(rates_fps)
+    error = found.spread_pct / 100 * found.mean_fps / math.sqrt(found.effective_rounds)
+    reach = student_t_quantile(1 - alpha_side, found.effective_rounds - 1) * error
+    return Interval(found.mean_fps - reach, found.mean_fps + reach)
+
+
+def ratio_interval(
+    first_fps: Sequence[float], second_fps: Sequence[float], *, alpha_side: float
+) -> Interval:
+    """Return the interval of ``mean(second) / mean(first)`` for interleaved rounds.
+
+    Taken on logarithms with Welch's degrees of freedom (Biometrika 34 (1947) 28).
+
+    Raises:
+        ToolError: Fewer than two rounds on a side, or a rate that is not positive.
+    """
+    require_rates(first_fps, 2)
+    require_rates(second_fps, 2)
+    logs = [np.log(np.asarray(side, np.float64)) for side in (first_fps, second_fps)]
+    parts = [float(side.var(ddof=1)) / len(side) for side in logs]
+    centre = float(logs[1].mean() - logs[0].mean())
+    total = sum(parts)
+    if total == 0:
+        return Interval(math.exp(centre), math.exp(centre))
+    degrees = total**2 / sum(
+        part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True)
+    )
+    reach = student_t_quantile(1 - alpha_side, degrees) * math.sqrt(total)
+    return Interval(math.exp(centre - reach), math.exp(centre + reach))
+
+
+def abba(rounds: int) -> str:
+    """Return the order ``ABBAABBA…``; in whole groups of four a steady drift weighs on both alike.
+
+    Raises:
+        ToolError: Fewer than four rounds, so that a side has no spread.
+    """
+    if rounds < 4:
+        raise ToolError(
+            "rounds cannot be interleaved",
+            got=rounds,
+            expected="at least 4",
+            next_step="measure more rounds",
+        )
+    return ("ABBA" * (rounds // 4 + 1))[:rounds]
+
+
+def interleaved_halves(rates_fps: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Split rounds of one model into the two sides of the order ``ABBA…``.
+
+    Raises:
+        ToolError: Fewer than four rounds.
+    """
+    sides: dict[str, list[float]] = {"A": [], "B": []}
+    for side, rate in zip(abba(len(rates_fps)), rates_fps, strict=True):
+        sides[side].append(rate)
+    return sides["A"], sides["B"]

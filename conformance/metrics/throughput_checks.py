@@ -1,0 +1,109 @@
+"""Throughput on a chip against the published figures, as checks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from conformance.check import Check, SkipReason, Status, at_least, recorded, skipped
+from conformance.metrics.plausibility import require_plausible_rate
+from conformance.metrics.rounds import MIN_ROUNDS
+from conformance.metrics.throughput import decide_single, decide_throughput
+from conformance.om_key import OmKey
+from conformance.runners.om_facts import OmFacts
+from conformance.spec import Figure, ModelSpec, Throughput
+
+# Generated input gives only a rough figure; a shared chip loses far more than this.
+PURE_GAP_PCT = 15.0
+
+
+def card_checks(facts: OmFacts, spec: ModelSpec, key: OmKey, soc: str) -> list[Check]:
+    """Throughput of the card reaches its bound, where a figure is published by this method.
+
+    The factor from chip to card is that of the card that the figure is for, never what was found
+    in this machine.
+
+    Raises:
+        ToolError: The rate is higher than anything published makes plausible.
+    """
+    chip = recorded(
+        "throughput.chip",
+        facts.fps,
+        unit="images/s",
+        detail="; ".join(filter(None, [facts.slowest_stage, *facts.notes])),
+        coordinates=_method(facts, soc),
+    )
+    table = spec.throughput_of(soc)
+    figure = _figure(table, key) if table else None
+    if table is None or figure is None:
+        what = f"no figure is published for {key} on {soc}"
+        return [chip, _skipped(what, facts, soc)]
+    if facts.tool != table.tool:
+        what = f"published with {table.tool}, measured with {facts.tool}"
+        return [chip, _skipped(what, facts, soc)]
+    return [chip, _card_check(facts, table, figure)]
+
+
+def _method(facts: OmFacts, soc: str) -> dict[str, str | int]:
+    return {"soc": soc, "tool": facts.tool, "method": facts.method}
+
+
+def _skipped(what: str, facts: OmFacts, soc: str) -> Check:
+    return skipped("throughput.card", SkipReason.NO_PUBLISHED_FIGURE, what, **_method(facts, soc))
+
+
+def _figure(table: Throughput, key: OmKey) -> Figure | None:
+    wanted = (key.batch, key.tuned)
+    return next(
+        (figure for figure in table.figures if (figure.batch, figure.tuned) == wanted), None
+    )
+
+
+def _card_check(facts: OmFacts, table: Throughput, figure: Figure) -> Check:
+    fps = facts.fps * table.chips_per_card
+    require_plausible_rate(fps, [published.fps for published in table.figures])
+    best = max(table.figures, key=lambda published: published.fps)
+    gates = figure.gate or (table.gate_best and figure is best)
+    common = {
+        "unit": f"images/s of {table.card}",
+        "source": f"{table.source}; {figure.fps:g} by {table.tool}, {table.method}, CANN "
+        f"{table.cann}",
+        "coordinates": _method(facts, table.soc),
+    }
+    share = f"{100 * fps / figure.fps:.2f} % of the published figure"
+    if not gates:
+        return recorded("throughput.card", fps, detail=share, **common)
+    made = at_least("throughput.card", fps, table.bound_pct / 100 * figure.fps, **common)
+    status, words = _decided(facts, table, figure)
+    limits = f"{facts.slowest_stage} limits the end-to-end rate" if facts.slowest_stage else ""
+    return msgspec.structs.replace(
+        made, status=status, detail="\n".join(filter(None, [share, words, limits]))
+    )
+
+
+def _decided(facts: OmFacts, table: Throughput, figure: Figure) -> tuple[Status, str]:
+    """Decide by rounds if there are enough, else only where one figure is clear by itself."""
+    if facts.spoiled:
+        return Status.INCONCLUSIVE, f"{facts.spoiled}; measure on an idle, healthy chip"
+    rates = [rate * table.chips_per_card for rate in facts.rates_fps]
+    if len(rates) > MIN_ROUNDS:
+        decision = decide_throughput(rates, figure.fps, bound_pct=table.bound_pct)
+        return decision.status, decision.explanation
+    status = decide_single(facts.fps * table.chips_per_card, figure.fps)
+    unclear = "between 93 and 97 % a single run does not decide: run more images or again"
+    return status, unclear if status is Status.INCONCLUSIVE else ""
+
+
+def pure_check(dataset: OmFacts, pure: OmFacts) -> Check:
+    """The dataset's rate is about that of generated input; a gap says that the chip was shared."""
+    made = at_least(
+        "throughput.pure",
+        dataset.fps,
+        (1 - PURE_GAP_PCT / 100) * pure.fps,
+        unit="images/s",
+        source=f"{pure.fps:.6g} images/s on generated input, less {PURE_GAP_PCT:g} %",
+        detail=dataset.spoiled or pure.spoiled,
+        hint="was the chip shared? Measure again on an idle chip",
+        coordinates={"tool": dataset.tool},
+    )
+    shared = made.status is Status.FAIL
+    return msgspec.structs.replace(made, status=Status.INCONCLUSIVE) if shared else made

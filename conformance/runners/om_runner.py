@@ -1,0 +1,171 @@
+"""Predictions and speed of an ``.om`` on a chip, shard by shard, by either inference tool.
+
+A shard's inputs are written, inferred in fresh folders, read back and removed, so that 50,000
+images need the disk space of one shard. Each shard is one round of the speed measurement.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.ascend.ais_bench import FIRST_OUTPUT as FIRST_OF_AIS_BENCH
+from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool
+from conformance.ascend.benchmark import FIRST_OUTPUT as FIRST_OF_BENCHMARK
+from conformance.ascend.benchmark import BenchmarkRun, BenchmarkTool
+from conformance.ascend.dumps import DumpLayout, read_dumps
+from conformance.ascend.perf_checks import limiting_stage
+from conformance.imagenet.dataset import Dataset, ImageFile
+from conformance.imagenet.info_file import bin_entries, write_info
+from conformance.imagenet.input_files import shards, write_inputs
+from conformance.imagenet.preflight import preflight
+from conformance.imagenet.preprocess import Prepared, input_bytes
+from conformance.predictions import Labels, Predictions, ScoreCollector
+from conformance.spec import ModelSpec, Variant
+
+# A round of the published method's kind: long enough that a chip's rate is steady within it.
+SHARD_IMAGES = 2000
+INPUT_OF: dict[Variant, Prepared] = {"float32": "float32", "aipp": "uint8"}
+
+ToolRun = BenchmarkRun | AisBenchRun
+Tool = BenchmarkTool | AisBenchTool
+
+
+@dataclass
+class OmRun:
+    """What one ``.om`` did with all images.
+
+    Attributes:
+        predictions: Its scores.
+        rates_fps: Rate of the chip alone, images per second, one a shard.
+        notes: Oddities of the tool that are no errors.
+        slowest_stage: The stage that limits the end-to-end rate, in the last shard.
+        emulated: Whether anything the tool printed or wrote bears the mark of an emulated board.
+        kept: Logs and performance files.
+    """
+
+    predictions: Predictions
+    rates_fps: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    slowest_stage: str = ""
+    emulated: bool = False
+    kept: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One model at one batch size, in the folder of one shard."""
+
+    folder: Path
+    om: Path
+    spec: ModelSpec
+    batch: int
+    kind: Prepared
+
+
+@dataclass(frozen=True)
+class OmRunner:
+    """Runs models on one chip.
+
+    Attributes:
+        tool: The inference tool, on the leased chip.
+        timed: Enters the chip's lease and the machine's exclusive lock.
+        scratch: Where inputs and outputs lie for a while.
+        records: Where logs and performance files are kept.
+        workers: Processes that prepare inputs.
+    """
+
+    tool: Tool
+    timed: Callable[[], AbstractContextManager[None]]
+    scratch: Path
+    records: Path
+    workers: int
+
+    def run(
+        self, om: Path, spec: ModelSpec, dataset: Dataset, batch: int, variant: Variant
+    ) -> OmRun:
+        """Infer every image of a dataset.
+
+        Raises:
+            DatasetError: An image cannot be prepared.
+            DumpError: There is not exactly one whole, fresh and finite result for each image.
+            BoardError: The chip cannot be used.
+            ToolError: The tool fails, or its performance file cannot be believed.
+        """
+        kind = INPUT_OF[variant]
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        room = preflight(len(dataset), spec.preprocess, kind, self.scratch, workers=self.workers)
+        collector = ScoreCollector(dataset.names, dataset.labels, "float32")
+        found: list[ToolRun] = []
+        every = list(shards(dataset.images, min(SHARD_IMAGES, room.shard)))
+        for number, images in enumerate(every):
+            with tempfile.TemporaryDirectory(dir=self.scratch, prefix="shard-") as folder:
+                job = _Job(Path(folder), om, spec, batch, kind)
+                run = self._shard(job, images)
+                labels = dataset.labels[collector.filled : collector.filled + len(images)]
+                part = _read(run, images, labels, spec.export.classes)
+                collector.add(part.names, part.scores)
+                self._keep(run, number)
+                found.append(run)
+        return _summed(collector.finish(), found, batch, sorted(self.records.glob("*")))
+
+    def _shard(self, job: _Job, images: Sequence[ImageFile]) -> ToolRun:
+        inputs, prepare = job.folder / "inputs", job.spec.preprocess
+        inputs.mkdir(mode=0o700)
+        title = f"inputs of {len(images)} images"
+        paths = write_inputs(images, inputs, prepare, job.kind, workers=self.workers, title=title)
+        info, work = job.folder / "inputs.info", job.folder / "work"
+        write_info(bin_entries(paths, prepare.crop, prepare.crop), info)
+        size = input_bytes(prepare, job.kind)
+        with self.timed():
+            if isinstance(self.tool, AisBenchTool):
+                return self.tool.infer(
+                    job.om, inputs, batch=job.batch, input_bytes=size, folder=work
+                )
+            return self.tool.infer(
+                job.om,
+                info,
+                batch=job.batch,
+                size=(prepare.crop, prepare.crop),
+                input_bytes=size,
+                folder=work,
+            )
+
+    def _keep(self, run: ToolRun, number: int) -> None:
+        """Copy logs and figures of a shard out of its folder, which is about to go."""
+        self.records.mkdir(parents=True, exist_ok=True)
+        figures = run.perf_path if isinstance(run, BenchmarkRun) else run.summary_path
+        for path in (run.run.stdout_path, run.run.stderr_path, figures):
+            if path is not None and path.exists():
+                shutil.copyfile(path, self.records / f"shard{number}-{path.name}")
+
+
+def _read(run: ToolRun, images: Sequence[ImageFile], labels: Labels, classes: int) -> Predictions:
+    first = FIRST_OF_BENCHMARK if isinstance(run, BenchmarkRun) else FIRST_OF_AIS_BENCH
+    return read_dumps(
+        run.outputs.folder,
+        [image.name for image in images],
+        labels,
+        classes,
+        layout=DumpLayout(first, "txt"),
+        started=run.outputs.started_at,
+    )
+
+
+def _summed(
+    predictions: Predictions, runs: Sequence[ToolRun], batch: int, kept: list[Path]
+) -> OmRun:
+    whole = OmRun(predictions, kept=kept)
+    for run in runs:
+        whole.notes += run.notes
+        whole.emulated = whole.emulated or run.emulated
+        if isinstance(run, BenchmarkRun):
+            whole.rates_fps.append(run.perf.interface_fps)
+            whole.slowest_stage = str(limiting_stage(run.perf, batch))
+        else:
+            whole.rates_fps.append(run.perf.throughput_fps)
+    return whole

@@ -1,0 +1,111 @@
+"""Faults on demand: each is a row of faults.toml, switched on by its name in the board's state.
+
+A row says where it strikes (``at``) and what it does there (``do``), with what options. The places:
+
+===========  ==============================================================================
+``start``    a tool has begun
+``middle``   half of the outputs are written
+``end``      the tool has done its work and is about to return
+``model``    ATC has read the ONNX model
+``om``       ATC has written the offline model
+``scores``   the outputs of a run, one row per image, before they are written
+``outputs``  the output files are written
+``perf``     the performance figures are about to be written, or were
+``clock``    the chip's rate is looked up
+``npu-smi``  npu-smi has been called
+===========  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import tomllib
+import zlib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emulator.board import BoardError, BoardState
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which a board goes wrong.
+
+    Attributes:
+        name: What the board's state calls it.
+        stage: Part of the chain that it belongs to.
+        symptom: What a user would have seen.
+        check: Id of the check that must catch it.
+        at: Place where it strikes, see above.
+        do: Effect at that place.
+        tools: Tools that it strikes; empty means all that pass the place.
+        batches: Batch sizes that it strikes; empty means all.
+        options: Arguments of the effect.
+    """
+
+    name: str
+    stage: str
+    symptom: str
+    check: str
+    at: str
+    do: str
+    tools: tuple[str, ...] = ()
+    batches: tuple[int, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def known_faults() -> dict[str, Fault]:
+    """Every fault of faults.toml by its name."""
+    text = Path(__file__).with_name("faults.toml").read_text(encoding="utf-8")
+    faults = [_fault(row) for row in tomllib.loads(text)["fault"]]
+    return {fault.name: fault for fault in faults}
+
+
+def _fault(row: dict[str, Any]) -> Fault:
+    tools, batches = tuple(row.pop("tools", ())), tuple(row.pop("batches", ()))
+    return Fault(tools=tools, batches=batches, **row)
+
+
+def chosen_faults(state: BoardState) -> list[Fault]:
+    """The faults that a board's state switches on.
+
+    Raises:
+        BoardError: it names an unknown one.
+    """
+    unknown = [name for name in state.faults if name not in known_faults()]
+    if unknown:
+        raise BoardError(f"unknown faults: {', '.join(unknown)}")
+    return [known_faults()[name] for name in state.faults]
+
+
+class ActiveFaults:
+    """The faults of a board that strike one tool.
+
+    Args:
+        state: The board's state.
+        tool: ``atc``, ``aoe``, ``benchmark``, ``ais_bench`` or ``npu-smi``.
+
+    Raises:
+        BoardError: the state names an unknown fault.
+    """
+
+    def __init__(self, state: BoardState, tool: str) -> None:
+        faults = chosen_faults(state)
+        self._faults = [fault for fault in faults if not fault.tools or tool in fault.tools]
+        self._seed = state.seed
+
+    def at(self, place: str, batch: int | None = None) -> list[Fault]:
+        """The faults that strike at a place; those for some batch sizes only need the batch."""
+        return [
+            fault
+            for fault in self._faults
+            if fault.at == place and (not fault.batches or batch in fault.batches)
+        ]
+
+    def random(self, fault: Fault) -> np.random.Generator:
+        """A generator that depends on the board's seed and the fault alone."""
+        return np.random.default_rng([self._seed, zlib.crc32(fault.name.encode())])

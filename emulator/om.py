@@ -1,0 +1,183 @@
+"""The offline model file: a valid 256-byte header around a payload that no real board would run.
+
+The header's layout is that of ``ModelFileHeader`` in the open GraphEngine sources
+(``inc/framework/executor_c/types.h``); a partition table follows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from emulator.marker import MARK
+
+HEADER_BYTES = 256
+HEADER = struct.Struct("<4sII64sI4B32sI32sII20sB75s")
+MAGIC = b"IMOD"
+FORMAT_VERSION = 0x10000000
+STANDARD_MODEL = 1
+PARTITION = struct.Struct("<III")
+MODEL_DEFINITION, WEIGHTS = 0, 1
+
+
+class OmError(Exception):
+    """The file is no offline model that this board can load."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and element type (a numpy name) of a model's input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Aipp:
+    """Static image preprocessing in the chip: ``(pixel - mean) * factor`` for each channel.
+
+    Attributes:
+        mean: What is subtracted, in units of 0..255, in the model's channel order.
+        factor: What the difference is multiplied with.
+        swap_red_blue: Whether the first and third channel change places before.
+    """
+
+    mean: tuple[float, ...]
+    factor: tuple[float, ...]
+    swap_red_blue: bool = False
+
+
+@dataclass(frozen=True)
+class OfflineModel:
+    """What the emulator keeps in an ``.om``.
+
+    Attributes:
+        name: The file's stem.
+        soc: System on chip it was built for.
+        cann: Release of CANN that built it.
+        batch: Images of one inference.
+        tuned: Whether a tuning bank was used.
+        inputs: What a tool must feed, AIPP included.
+        outputs: What the model yields.
+        macs: Multiply-accumulate operations of one image.
+        command: The conversion's command line.
+        aipp: Preprocessing in the chip, or None.
+        onnx: The ONNX model with its batch bound.
+    """
+
+    name: str
+    soc: str
+    cann: str
+    batch: int
+    tuned: bool
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    macs: int
+    command: str
+    aipp: Aipp | None
+    onnx: bytes
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of the first input, all images of a batch together."""
+        return tensor_bytes(self.inputs[0])
+
+
+def tensor_bytes(spec: TensorSpec) -> int:
+    """Size of a tensor in bytes."""
+    return prod(spec.shape) * {"float32": 4, "uint8": 1, "int32": 4, "int64": 8}[spec.dtype]
+
+
+def pack(model: OfflineModel) -> bytes:
+    """Write a model as the content of an ``.om`` file."""
+    definition = {**dataclasses.asdict(model), "onnx": hashlib.sha256(model.onnx).hexdigest()}
+    payload = _partitions(json.dumps(definition, sort_keys=True).encode(), model.onnx)
+    header = HEADER.pack(
+        MAGIC,
+        HEADER_BYTES,
+        FORMAT_VERSION,
+        hashlib.sha256(payload).hexdigest().encode(),
+        len(payload),
+        *(0, 1, STANDARD_MODEL, 0),
+        f"EMU {model.name}".encode()[:31],
+        0,
+        MARK.encode(),
+        0,
+        1,
+        f"EMU {model.cann}".encode()[:19],
+        0,
+        b"",
+    )
+    return header + payload
+
+
+def _partitions(definition: bytes, weights: bytes) -> bytes:
+    table = struct.pack("<I", 2)
+    table += PARTITION.pack(MODEL_DEFINITION, 0, len(definition))
+    table += PARTITION.pack(WEIGHTS, len(definition), len(weights))
+    return table + definition + weights
+
+
+def unpack(content: bytes) -> OfflineModel:
+    """Read the content of an ``.om`` file as the loader of a chip would.
+
+    Raises:
+        OmError: header, length, digest or content are wrong.
+    """
+    payload = _checked_payload(content)
+    try:
+        definition, weights = _split(payload)
+        fields: dict[str, Any] = json.loads(definition)
+        digest = fields["onnx"]
+        model = _from_fields(fields, weights)
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise OmError(f"the model definition cannot be read: {error}") from error
+    if digest != hashlib.sha256(weights).hexdigest():
+        raise OmError("the weights do not match their digest")
+    return model
+
+
+def _checked_payload(content: bytes) -> bytes:
+    if len(content) < HEADER_BYTES:
+        raise OmError(f"{len(content)} bytes are too few for a header")
+    magic, head_size, _, checksum, length, *_ = HEADER.unpack(content[:HEADER_BYTES])
+    payload = content[HEADER_BYTES:]
+    if magic != MAGIC or head_size != HEADER_BYTES:
+        raise OmError("the magic number is wrong")
+    if length != len(payload):
+        raise OmError(f"the header promises {length} bytes, {len(payload)} follow it")
+    if checksum != hashlib.sha256(payload).hexdigest().encode():
+        raise OmError("the checksum is wrong")
+    return payload
+
+
+def _split(payload: bytes) -> tuple[bytes, bytes]:
+    (count,) = struct.unpack_from("<I", payload)
+    start = 4 + count * PARTITION.size
+    parts = {}
+    for index in range(count):
+        kind, offset, size = PARTITION.unpack_from(payload, 4 + index * PARTITION.size)
+        parts[kind] = payload[start + offset : start + offset + size]
+    return parts[MODEL_DEFINITION], parts[WEIGHTS]
+
+
+def _from_fields(fields: dict[str, Any], weights: bytes) -> OfflineModel:
+    aipp = fields.pop("aipp")
+    inputs, outputs = fields.pop("inputs"), fields.pop("outputs")
+    fields["onnx"] = weights
+    return OfflineModel(
+        inputs=tuple(_tensor(row) for row in inputs),
+        outputs=tuple(_tensor(row) for row in outputs),
+        aipp=aipp and Aipp(tuple(aipp["mean"]), tuple(aipp["factor"]), aipp["swap_red_blue"]),
+        **fields,
+    )
+
+
+def _tensor(row: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(row["name"], tuple(row["shape"]), row["dtype"])

@@ -1,0 +1,516 @@
+"""Ways to make a run look better than it was, each refused: unsigned, or by a signature."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from conformance.__main__ import main
+from conformance.check import Check, Status
+from conformance.errors import EvidenceError
+from conformance.evidence.bundle import JUNIT_FILE, PREDICTIONS_FILE, STATEMENT_FILE
+from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.gate import Gates, read_gates
+from conformance.evidence.prediction_file import (
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
+from conformance.evidence.signature import NAMESPACE, signature_problem
+from conformance.evidence.verify import verify
+from selftest.made_bundles import (
+    MODEL,
+    NPU_SMI,
+    SPECS,
+    checks_of,
+    decide_again,
+    edit,
+    load_gates,
+    make_bundle,
+    relaxed_gates,
+    restate,
+    rewrite_facts,
+    rewrite_records,
+)
+
+Data = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Gates:
+    return load_gates(tmp_path_factory.mktemp("gates"))
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory, gates: Gates) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("good"), gates)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, gates: Gates) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("other"), gates, images=150, fps=9000.0)
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("key") / "signing"
+    return make_key(path)
+
+
+def make_key(path: Path) -> Path:
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)]
+    subprocess.run(words, check=True)
+    return path
+
+
+def sign(folder: Path, key: Path, namespace: str = NAMESPACE) -> Path:
+    words = ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", str(key)]
+    subprocess.run([*words, str(folder / STATEMENT_FILE)], check=True, capture_output=True)
+    return folder / f"{STATEMENT_FILE}.sig"
+
+
+def sign_aside(folder: Path, key: Path) -> Path:
+    """Sign, and keep the signature out of reach of those who edit the bundle."""
+    return sign(folder, key).replace(folder.parent / "signature")
+
+
+class Tampering(NamedTuple):
+    """A way to make a run look better: what is done, and what must be said of it."""
+
+    name: str
+    do: Callable[[Path, Gates, Path], None]
+    said: str
+
+
+def editing(change: Callable[[Data], None], *, records: bool = True) -> Any:
+    """Edit the evidence, and then everything that is made of it in the same bundle."""
+
+    def do(folder: Path, _gates: Gates, _other: Path) -> None:
+        edit(folder, change)
+        rewrite_records(folder) if records else restate(folder)
+
+    return do
+
+
+def set_checks(check_id: str, **fields: object) -> Callable[[Data], None]:
+    def change(data: Data) -> None:
+        for check in checks_of(data, check_id):
+            check.update(fields)
+
+    return change
+
+
+def drop_checks(check_id: str) -> Callable[[Data], None]:
+    def change(data: Data) -> None:
+        data["checks"] = [made for made in data["checks"] if made["check"]["id"] != check_id]
+
+    return change
+
+
+def set_class(part: str, value: str, **facts: str) -> Callable[[Data], None]:
+    def change(data: Data) -> None:
+        for found in data["classes"]:
+            if found["part"] == part:
+                found["value"] = value
+                found["facts"].update(facts)
+
+    return change
+
+
+def only_evidence(folder: Path, _gates: Gates, _other: Path) -> None:
+    edit(folder, set_checks("throughput.card", value=99999.0))
+
+
+def rename_class_of_checks(data: Data) -> None:
+    for made in data["checks"]:
+        made["check"]["classes"] = {"weights": "custom"}
+
+
+def better_predictions(folder: Path, _gates: Gates, _other: Path) -> None:
+    path = folder / PREDICTIONS_FILE
+    held = read_predictions(path)
+    best = held.sets["om bs16"]
+    ids = best.ids.copy()
+    ids[:, 0] = held.labels
+    ids[:, 1:] = (held.labels[:, None] + np.arange(1, ids.shape[1])) % 1000
+    write_predictions(
+        path,
+        Predictions(held.names, held.labels, held.sets | {"om bs16": type(best)(ids, best.scores)}),
+    )
+    restate(folder)
+
+
+def no_predictions(folder: Path, gates: Gates, _other: Path) -> None:
+    (folder / PREDICTIONS_FILE).unlink()
+    edit(folder, lambda data: data.update(predictions=[]))
+    decide_again(folder, gates)
+    restate(folder)
+
+
+def emulated_text(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "board/npu-smi-before.txt").write_text(NPU_SMI + "ASCEND-EMULATOR 1.0\n")
+    restate(folder)
+
+
+def emulated_log(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "logs/atc-bs16.txt").write_text("ASCEND-EMULATOR atc\nATC run success\n")
+    restate(folder)
+
+
+def other_soc(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "board/npu-smi-before.txt").write_text("| 0       910B4      | OK |\n")
+    restate(folder)
+
+
+def replace_log(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "logs/atc-bs16.txt").write_text("ATC run success, of another day\n")
+
+
+def remove_log(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "logs/atc-bs16.txt").unlink()
+
+
+def add_report(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "report.html").write_text("CONFORMANT release")
+
+
+def link_log(folder: Path, _gates: Gates, other: Path) -> None:
+    (folder / "logs/atc-bs16.txt").unlink()
+    (folder / "logs/atc-bs16.txt").symlink_to(other / "logs/atc-bs16.txt")
+
+
+def swap_statement(folder: Path, _gates: Gates, other: Path) -> None:
+    shutil.copy(other / STATEMENT_FILE, folder)
+
+
+def swap_evidence(folder: Path, _gates: Gates, other: Path) -> None:
+    shutil.copy(other / "evidence.json", folder)
+    restate(folder)
+
+
+def swap_predictions(folder: Path, _gates: Gates, other: Path) -> None:
+    shutil.copy(other / PREDICTIONS_FILE, folder)
+    restate(folder)
+
+
+def edit_junit(folder: Path, _gates: Gates, _other: Path) -> None:
+    path = folder / JUNIT_FILE
+    path.write_text(path.read_text().replace('failures="0"', 'failures="0" extra="1"'))
+    restate(folder)
+
+
+def edit_digest_alone(folder: Path, _gates: Gates, _other: Path) -> None:
+    edit(folder, lambda data: data["digests"]["dumps bs16"].update(sha256="5" * 64))
+
+
+def board_file(name: str) -> Callable[[Data], None]:
+    return lambda data: data["board"].update(npu_smi_before=name)
+
+
+UNSIGNED = [
+    Tampering("a number, nothing else", only_evidence, "evidence.json: changed"),
+    Tampering(
+        "a number and the statement",
+        editing(set_checks("throughput.card", value=99999.0), records=False),
+        "checks: not those of checks.jsonl",
+    ),
+    Tampering(
+        "PASS over a value below its bound",
+        editing(set_checks("throughput.card", value=3000.0)),
+        "its value does not meet its bound",
+    ),
+    Tampering(
+        "PASS over no value",
+        editing(set_checks("throughput.card", value=None)),
+        "its value does not meet its bound",
+    ),
+    Tampering(
+        "accuracy that the predictions do not have",
+        editing(set_checks("accuracy.published.top1", value=61.0)),
+        "predictions give",
+    ),
+    Tampering(
+        "accuracy in a unit that cannot be counted",
+        editing(set_checks("accuracy.published.top1", unit="points")),
+        "predictions give",
+    ),
+    Tampering("predictions that are all right", better_predictions, "not as stated"),
+    Tampering("predictions left out", no_predictions, "0 sets of predictions by om"),
+    Tampering("predictions of another run", swap_predictions, "of another list of images"),
+    Tampering(
+        "a fixed bound loosened",
+        editing(set_checks("export.weights", value=3, bound=3)),
+        "compared with another bound than 0",
+    ),
+    Tampering(
+        "a check that decides nothing",
+        editing(set_checks("throughput.card", direction="recorded", bound=None, value=1.0)),
+        "recorded without a bound",
+    ),
+    Tampering(
+        "a required check left out", editing(drop_checks("agreement.flips")), "missing: agreement"
+    ),
+    Tampering(
+        "coordinates moved to a required place",
+        editing(set_checks("throughput.card", coordinates={"model": MODEL, "batch": 64})),
+        "missing: throughput.card",
+    ),
+    Tampering(
+        "a verdict of another gate",
+        editing(lambda data: data["decision"].update(gate="host")),
+        "verdict: line stated",
+    ),
+    Tampering(
+        "fewer requirements",
+        editing(lambda data: data["decision"].update(required=1)),
+        "verdict: required stated",
+    ),
+    Tampering(
+        "looser gates",
+        editing(lambda data: data["decision"].update(gates_sha256="9" * 64)),
+        "gates.toml: the run used another",
+    ),
+    Tampering(
+        "a looser spec",
+        editing(lambda data: data["specs"].update({MODEL: "9" * 64})),
+        f"models/{MODEL}.toml: the run used another",
+    ),
+    Tampering(
+        "custom weights called published",
+        editing(set_class("weights", "published", md5="0" * 32)),
+        "no digest is a published one",
+    ),
+    Tampering(
+        "published digests over other weights",
+        editing(lambda d: d["digests"][f"{MODEL}/weights"].update(sha256="5" * 64)),
+        "class made from another file",
+    ),
+    Tampering("a subset called full", editing(set_class("images", "full")), "not of the full set"),
+    Tampering(
+        "another list of images",
+        editing(lambda d: d["digests"][f"{MODEL}/dataset"].update(sha256="5" * 64)),
+        "class made from another list",
+    ),
+    Tampering("an emulated board renamed device", emulated_text, "carries the emulator's mark"),
+    Tampering("an om of the emulator", emulated_log, "carries the emulator's mark"),
+    Tampering(
+        "a device without a driver",
+        editing(set_class("board", "device", driver="")),
+        "called device without driver",
+    ),
+    Tampering(
+        "a device that npu-smi never saw", editing(board_file("")), "without what npu-smi printed"
+    ),
+    Tampering(
+        "npu-smi's text from outside the bundle",
+        editing(board_file("../../etc/hostname")),
+        "leaves the bundle",
+    ),
+    Tampering("another SoC", other_soc, "does not list a Ascend310"),
+    Tampering("classes of the checks alone", editing(rename_class_of_checks), "rests on weights="),
+    Tampering("another log", replace_log, "logs/atc-bs16.txt: changed"),
+    Tampering("a log removed", remove_log, "logs/atc-bs16.txt: missing"),
+    Tampering("a report added", add_report, "report.html: added"),
+    Tampering("a link in the place of a log", link_log, "a link or a special file"),
+    Tampering("another run's statement", swap_statement, "changed, its digest"),
+    Tampering("another run's evidence", swap_evidence, "checks: not those of checks.jsonl"),
+    Tampering("JUnit's file", edit_junit, f"{JUNIT_FILE}: not the tests"),
+    Tampering(
+        "a test that never ended",
+        editing(lambda d: d.update(tests=d["tests"][1:])),
+        "made by a test that did not end",
+    ),
+    Tampering(
+        "an end before the start",
+        editing(lambda d: d.update(ended="2026-11-01T11:00:00Z")),
+        "ended before it started",
+    ),
+    Tampering(
+        "a digest in the evidence alone",
+        edit_digest_alone,
+        "other digests of what was tested",
+    ),
+]
+
+
+def forging(change: Callable[[Data], None]) -> Callable[[Path, Gates, Path], None]:
+    """Rewrite the whole bundle: evidence, verdict, records, facts and statement."""
+
+    def do(folder: Path, gates: Gates, _other: Path) -> None:
+        edit(folder, change)
+        evidence = decide_again(folder, gates)
+        rewrite_facts(folder, evidence)
+        rewrite_records(folder)
+
+    return do
+
+
+def forge_fail_away(data: Data) -> None:
+    for made in data["checks"]:
+        made["check"]["status"] = "PASS"
+    for test in data["tests"]:
+        test["status"] = "PASS"
+
+
+def forged_accuracy(folder: Path, gates: Gates, _other: Path) -> None:
+    """Rewrite predictions, counts and checks so that they agree."""
+    better_predictions(folder, gates, _other)
+    held = read_predictions(folder / PREDICTIONS_FILE)
+    hits = held.hits("om bs16")
+
+    def change(data: Data) -> None:
+        for found in data["predictions"]:
+            if found["name"] == "om bs16":
+                found["hits"] = hits
+        for depth in (1, 5):
+            for check in checks_of(data, f"accuracy.published.top{depth}"):
+                if check["coordinates"]["batch"] == 16:
+                    check["value"] = 100 * hits[depth - 1] / len(held.names)
+
+    forging(change)(folder, gates, _other)
+
+
+def forged_board(folder: Path, gates: Gates, other: Path) -> None:
+    """Take the emulator's mark out of every text, and say that there was none."""
+    for name in ("board/npu-smi-before.txt", "board/npu-smi-after.txt"):
+        (folder / name).write_text(NPU_SMI)
+    forging(set_class("board", "device"))(folder, gates, other)
+
+
+SIGNED = [
+    Tampering(
+        "throughput, in every place", forging(set_checks("throughput.card", value=99999.0)), ""
+    ),
+    Tampering("accuracy, down to the predictions", forged_accuracy, ""),
+    Tampering(
+        "old dumps", forging(lambda d: d["digests"]["dumps bs16"].update(sha256="5" * 64)), ""
+    ),
+    Tampering("another om", forging(lambda d: d["digests"]["om bs16"].update(sha256="5" * 64)), ""),
+    Tampering("another CANN", forging(lambda d: d["versions"].update(cann="9.0.0")), ""),
+    Tampering("another day", forging(lambda d: d.update(started="2026-01-01T00:00:00Z")), ""),
+    Tampering("another command", forging(lambda d: d.update(command=["pytest"])), ""),
+    Tampering("an emulated board, its marks removed", forged_board, ""),
+]
+
+
+def named(tampering: Tampering) -> str:
+    return tampering.name
+
+
+@pytest.fixture
+def copy(tmp_path: Path, good: Path) -> Path:
+    return Path(shutil.copytree(good, tmp_path / "bundle"))
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(UNSIGNED) >= 25
+    assert len({t.name for t in UNSIGNED + SIGNED}) == len(UNSIGNED) + len(SIGNED)
+
+
+def test_a_good_bundle_is_consistent(good: Path, gates: Gates) -> None:
+    found = verify(good, gates, SPECS)
+    assert found.problems == ()
+    assert found.decision
+    assert (
+        found.decision.line == "CONFORMANT release [weights=published images=subset board=device]"
+    )
+    assert found.recounted == 6
+
+
+@pytest.mark.parametrize("tampering", UNSIGNED, ids=named)
+def test_refused_without_a_signature(
+    copy: Path, gates: Gates, other: Path, tampering: Tampering
+) -> None:
+    tampering.do(copy, gates, other)
+    problems = verify(copy, gates, SPECS).problems
+    assert any(tampering.said in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("tampering", SIGNED, ids=named)
+def test_refused_by_the_signature_alone(
+    copy: Path, gates: Gates, other: Path, key: Path, tampering: Tampering
+) -> None:
+    signature = sign_aside(copy, key)
+    assert signature_problem(copy, signature, key.with_suffix(".pub")) == ""
+    tampering.do(copy, gates, other)
+    assert verify(copy, gates, SPECS).problems == ()
+    assert signature_problem(copy, signature, key.with_suffix(".pub"))
+
+
+@pytest.mark.parametrize("tampering", UNSIGNED, ids=named)
+def test_no_edit_survives_a_signature(
+    copy: Path, gates: Gates, other: Path, key: Path, tampering: Tampering
+) -> None:
+    signature = sign_aside(copy, key)
+    tampering.do(copy, gates, other)
+    signed = signature_problem(copy, signature, key.with_suffix(".pub")) == ""
+    assert not signed or verify(copy, gates, SPECS).problems
+
+
+def test_a_signature_of_another_key_or_purpose_is_refused(
+    copy: Path, key: Path, tmp_path: Path
+) -> None:
+    another = make_key(tmp_path / "other").with_suffix(".pub")
+    signature = sign(copy, key)
+    assert signature_problem(copy, signature, another)
+    signature.unlink()
+    assert signature_problem(copy, sign(copy, key, "file"), key.with_suffix(".pub"))
+
+
+def test_a_private_key_is_no_public_key(copy: Path, key: Path) -> None:
+    with pytest.raises(EvidenceError, match="no public key"):
+        signature_problem(copy, sign(copy, key), key)
+
+
+def test_verify_says_that_it_is_unsigned(
+    copy: Path, key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["verify", str(copy), f"--gates={relaxed_gates(tmp_path)}"]
+    assert main(words) == 0
+    assert "unsigned: a consistent forgery is not excluded" in capsys.readouterr().out
+    words += [f"--signature={sign(copy, key)}", f"--key={key.with_suffix('.pub')}"]
+    assert main(words) == 0
+    assert "unsigned" not in capsys.readouterr().out
+    replace_log(copy, load_gates(tmp_path), copy)
+    restate(copy)
+    assert main(words) == 1
+    assert "the signature is not good" in capsys.readouterr().out
+
+
+def test_signature_and_key_belong_together(copy: Path, key: Path) -> None:
+    assert main(["verify", str(copy), f"--key={key}"]) == 2
+
+
+def test_fifty_thousand_images_in_five_seconds(tmp_path: Path) -> None:
+    gates = read_gates()
+    bundle = make_bundle(tmp_path, gates, images=50_000)
+    start = time.perf_counter()
+    found = verify(bundle, gates, SPECS)
+    elapsed_s = time.perf_counter() - start
+    assert found.problems == ()
+    assert found.decision
+    assert found.decision.line == "CONFORMANT release [weights=published images=full board=device]"
+    assert elapsed_s < 5
+
+
+def test_a_failure_cannot_be_edited_away(tmp_path: Path, gates: Gates) -> None:
+    def alter(check: Check) -> Check:
+        if check.id != "throughput.card":
+            return check
+        return msgspec.structs.replace(check, value=3000.0, status=Status.FAIL)
+
+    bundle = make_bundle(tmp_path / "bundle", gates, alter=alter)
+    assert verify(bundle, gates, SPECS).problems == ()
+    edit(bundle, forge_fail_away)
+    decide_again(bundle, gates)
+    rewrite_records(bundle)
+    assert read_evidence(bundle).checks[0].check.status is Status.PASS
+    assert any("does not meet its bound" in p for p in verify(bundle, gates, SPECS).problems)

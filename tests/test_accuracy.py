@@ -1,0 +1,187 @@
+"""Photographs to accuracy: are the inputs right, and does every engine see in them the same?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conformance.build import Builder
+from conformance.float16 import AllowedError
+from conformance.imagenet.checks import dataset_checks, input_digest_check
+from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.metrics import accuracy, om_checks
+from conformance.metrics.topn import count_topn
+from conformance.om_key import OmKey
+from conformance.spec import ModelSpec
+from fixtures.board import UsedChip, compared, measured
+from fixtures.claims import Claim
+
+if TYPE_CHECKING:
+    from conformance.export.checkpoint import Checkpoint
+    from conformance.imagenet.dataset import Dataset
+    from conformance.predictions import Predictions
+
+
+@pytest.mark.states("dataset.images", "dataset.classes")
+def test_dataset_is_whole(builder: Builder, spec: ModelSpec, claim: Claim) -> None:
+    """Every image has one label and every label an image; what the set is, is derived."""
+    claim(*dataset_checks(builder.dataset(spec), spec))
+
+
+@pytest.mark.states("input.digest")
+def test_inputs_equal_an_independent_preparation(
+    dataset: Dataset, spec: ModelSpec, claim: Claim
+) -> None:
+    """Image by image, what is fed equals torchvision's own preparation of the same file."""
+    claim(input_digest_check(dataset, spec))
+
+
+@pytest.mark.states("accuracy.control.top1", "accuracy.control.top5")
+def test_pytorch_reproduces_the_published_accuracy(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    spec: ModelSpec,
+    reference_predictions: Predictions,
+    claim: Claim,
+) -> None:
+    """The control: on these images and labels PyTorch is as good as its model card says."""
+    claim(
+        *accuracy.on_full_set(
+            "accuracy.control", spec, checkpoint.weights_class, dataset.image_class,
+            lambda: accuracy.control_checks(count_topn(reference_predictions), spec),
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.states("accuracy.onnx.top1", "accuracy.onnx.top5")
+def test_onnx_keeps_the_published_accuracy(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    spec: ModelSpec,
+    onnx_predictions: dict[int, Predictions],
+    claim: Claim,
+) -> None:
+    """The exported model stays within the allowed drop, before any board has seen it."""
+    topn = count_topn(onnx_predictions[spec.batch.compared[0]])
+    claim(
+        *accuracy.on_full_set(
+            "accuracy.onnx", spec, checkpoint.weights_class, dataset.image_class,
+            lambda: accuracy.published_checks(topn, spec, "accuracy.onnx"),
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.states(*(f"accuracy.reference.top{n}" for n in range(1, 6)))
+def test_onnxruntime_counts_like_pytorch(
+    spec: ModelSpec,
+    reference_predictions: Predictions,
+    onnx_predictions: dict[int, Predictions],
+    float32_bound: float,
+    claim: Claim,
+) -> None:
+    """Top1 to Top5 hits differ by no more than the images that rounding can move."""
+    candidate = onnx_predictions[spec.batch.compared[0]]
+    claim(*accuracy.count_checks(candidate, reference_predictions, float32_bound))
+
+
+@pytest.mark.states("accuracy.batch.scores", "accuracy.batch.decisions", "accuracy.batch.hits")
+def test_batch_sizes_agree_image_by_image(
+    spec: ModelSpec,
+    reference_predictions: Predictions,
+    onnx_predictions: dict[int, Predictions],
+    float32_bound: float,
+    claim: Claim,
+) -> None:
+    """An image's scores do not depend on the batch it is inferred in."""
+    first, second = (onnx_predictions[batch] for batch in spec.batch.compared)
+    claim(
+        *accuracy.batch_checks(
+            reference_predictions, first, second, float32_bound, "accuracy.batch"
+        )
+    )
+
+
+@pytest.mark.states("accuracy.classes", "accuracy.classes.largest_share")
+def test_answers_have_not_collapsed(
+    spec: ModelSpec, onnx_predictions: dict[int, Predictions], claim: Claim
+) -> None:
+    """The answers are about as many classes as the labels: they depend on the images."""
+    claim(*accuracy.collapse_checks(onnx_predictions[spec.batch.compared[0]]))
+
+
+@pytest.mark.npu
+@pytest.mark.states("om.images")
+@pytest.mark.usefixtures("om_model", "dataset")
+def test_om_infers_every_image(
+    om_measurer: OmMeasurer, spec: ModelSpec, om_key: OmKey, chip: UsedChip, claim: Claim
+) -> None:
+    """The tool leaves one whole, fresh and finite result for each image, and nothing else."""
+    claim(om_checks.images_check(measured(om_measurer, spec, om_key, chip.soc).predictions))
+
+
+@pytest.mark.npu
+@pytest.mark.states("agreement.scores", "agreement.decisions", "agreement.flips")
+def test_om_agrees_with_pytorch(
+    om_measurement: OmMeasurement,
+    reference_predictions: Predictions,
+    allowed: AllowedError,
+    claim: Claim,
+) -> None:
+    """Image by image, the chip says what PyTorch says, within what float16 may change."""
+    claim(*om_checks.om_agreement_checks(
+        reference_predictions, om_measurement.predictions, epsilon=allowed.epsilon,
+        decision_epsilon=allowed.decision_epsilon, source=allowed.source,
+    ))  # fmt: skip
+
+
+@pytest.mark.npu
+@pytest.mark.states("accuracy.om.top1", "accuracy.om.top5",
+                    "accuracy.published.top1", "accuracy.published.top5")  # fmt: skip
+def test_om_keeps_the_published_accuracy(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    spec: ModelSpec,
+    om_measurement: OmMeasurement,
+    claim: Claim,
+) -> None:
+    """On the full set the ``.om`` drops at most one point below the published figure."""
+    topn = count_topn(om_measurement.predictions)
+    claim(
+        *om_checks.accuracy_records(topn),
+        *accuracy.on_full_set(
+            "accuracy.published", spec, checkpoint.weights_class, dataset.image_class,
+            lambda: accuracy.published_checks(topn, spec, "accuracy.published"),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.npu
+@pytest.mark.states("accuracy.paired.top1", "accuracy.paired.top5")
+def test_om_loses_no_accuracy_against_pytorch(
+    om_measurement: OmMeasurement,
+    reference_predictions: Predictions,
+    spec: ModelSpec,
+    claim: Claim,
+) -> None:
+    """On the same images; a few hundred of them cannot decide a point, and it says so."""
+    bound = spec.accuracy.max_drop_points
+    claim(*om_checks.paired_checks(reference_predictions, om_measurement.predictions, bound))
+
+
+@pytest.mark.npu
+@pytest.mark.states("agreement.batch.scores", "agreement.batch.decisions", "agreement.batch.hits")
+@pytest.mark.usefixtures("onnx_model", "dataset")
+def test_om_batch_sizes_agree_image_by_image(
+    om_measurer: OmMeasurer,
+    spec: ModelSpec,
+    chip: UsedChip,
+    reference_predictions: Predictions,
+    allowed: AllowedError,
+    claim: Claim,
+) -> None:
+    """An image's scores on the chip do not depend on the batch it is inferred in."""
+    first, second = compared(om_measurer, spec, chip.soc)
+    claim(*accuracy.batch_checks(
+        reference_predictions, first, second, allowed.epsilon, "agreement.batch"
+    ))  # fmt: skip
