@@ -149,7 +149,9 @@ def test_only_a_release_is_release_evidence(good: Evidence, gates: Gates) -> Non
 def test_a_subset_is_no_release(good: Evidence) -> None:
     decision = decide([good], read_gates(), "release", SPECS)
     assert decision.verdict == Verdict.INSUFFICIENT
-    assert any(reason.startswith("wrong class: images=subset under ") for reason in decision.reasons)
+    assert any(
+        reason.startswith("wrong class: images=subset under ") for reason in decision.reasons
+    )
 
 
 @pytest.mark.parametrize(
