@@ -117,7 +117,7 @@ def _good_check(
 
 
 def _predict(folder: Path, images: int) -> dict[str, tuple[int, ...]]:
-    """Add predictions by PyTorch and by an om of each batch size, some 60 % right."""
+    """Add predictions by both host engines and an om of each size, some 60 % right."""
     rng = np.random.default_rng(7)
     names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, images + 1)]
     labels = np.arange(images) % 1000
@@ -127,9 +127,9 @@ def _predict(folder: Path, images: int) -> dict[str, tuple[int, ...]]:
     full = np.full((images, 1000), -50, np.float32)
     np.put_along_axis(full, ids, scores, axis=1)
     hits = {}
-    for name, engine, batch in [("torch", "torch", 0)] + [
-        (f"om bs{batch}", "om", batch) for batch in SPECS[MODEL].batch.sizes
-    ]:
+    sizes = SPECS[MODEL].batch.sizes
+    hosts = [("torch", "torch", 0), ("onnxruntime", "onnxruntime", 0)]
+    for name, engine, batch in hosts + [(f"om bs{size}", "om", size) for size in sizes]:
         place: dict[str, str | int] = {"model": MODEL} | ({"batch": batch} if batch else {})
         found = add_predictions(
             folder, name, engine, coordinates=place, names=names, labels=labels, scores=full

@@ -327,7 +327,7 @@ def test_nothing_of_this_machine_is_in_a_bundle(
 
 
 def test_a_record_is_kept_as_it_is_read(tmp_path: Path) -> None:
-    record = CheckRecord("t", recorded("a", float("nan"), coordinates={"tuned": True}))
+    record = CheckRecord("t", Check(id="a", status=Status.ERROR, value=float("nan")))
     append(tmp_path, record)
     assert read(tmp_path) == [as_read(record)]
     assert as_read(record) != record
