@@ -201,7 +201,9 @@ def pytest_runtest_protocol(item, nextitem):
 
 def test_a_rerun_never_heals(suite: Suite) -> None:
     suite.add_plugin(RERUN)
-    flaky = SECOND.replace("VALUE", "1 if os.path.exists('seen') else open('seen', 'w').close()")
+    flaky = SECOND.replace(
+        "VALUE", "1 if os.path.exists('seen') else [open('seen', 'w').close(), 2][1]"
+    )
     suite.second(flaky)
     ended = suite.run()
     assert (ended.status, ended.last) == (10, NOT_CONFORMANT)
