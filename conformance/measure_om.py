@@ -17,7 +17,8 @@ from conformance.ascend.host import AscendHost, ToolName
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.errors import ToolError
-from conformance.measure import share_of_cores
+from conformance.evidence.facts import record_digest
+from conformance.measure import keep_predictions, share_of_cores
 from conformance.om_key import OmKey
 from conformance.predictions import Predictions
 from conformance.runners.om_facts import OmFacts
@@ -42,12 +43,13 @@ class OmMeasurer:
     """Measures models on the run's chip, on first use."""
 
     def __init__(
-        self, builder: Builder, om_builder: OmBuilder, host: AscendHost, folder: Path
+        self, builder: Builder, om_builder: OmBuilder, host: AscendHost, run_folder: Path
     ) -> None:
         self._builder = builder
         self._om_builder = om_builder
         self._host = host
-        self._folder = folder
+        self._run_folder = run_folder
+        self._folder = run_folder / "om"
 
     def dataset_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> OmMeasurement:
         """Infer every image of the run with one ``.om`` and return scores and speed.
@@ -113,7 +115,16 @@ class OmMeasurer:
         self._host.demand_expected(run.emulated, f"{tool} with {om.path}")
         np.save(folder / SCORES_FILE, run.predictions.scores, allow_pickle=False)
         spoiled = before or self._host.spoils_timing()
+        self._record(spec, key, tool, run.predictions, om.sha256)
         _write_facts(folder, self._facts(tool, run, spoiled, om.sha256))
+
+    def _record(
+        self, spec: ModelSpec, key: OmKey, tool: ToolName, found: Predictions, om_sha256: str
+    ) -> None:
+        """Put scores and digests into the run's evidence."""
+        place = {"model": spec.name, **key.coordinates}
+        keep_predictions(self._run_folder, f"{spec.name} om {key} {tool}", "om", place, found)
+        record_digest(self._run_folder, f"{spec.name}/om {key}", "om_model", om_sha256, spec.name)
 
     def _facts(self, tool: ToolName, run: OmRun, spoiled: str, om_sha256: str) -> OmFacts:
         return OmFacts(

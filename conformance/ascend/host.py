@@ -225,6 +225,22 @@ class AscendHost:
         found = self.benchmark if tool == "benchmark" else self.ascend_python
         return found is not None
 
-    def board_class(self, *, marked: bool) -> BoardClass:
-        """Derive the class of evidence from facts; ``marked`` if any tool or file bore the mark."""
-        return derive_board_class(self.board, self.versions, marked=marked)
+    @property
+    def board_class(self) -> BoardClass:
+        """Class of the evidence that this machine can give, derived from facts.
+
+        A tool or file that bears the emulator's mark without having been asked for is refused
+        wherever it is met, and so is one of an emulated board without the mark.
+        """
+        return derive_board_class(self.board, self.versions, marked=self.emulated)
+
+    @property
+    def board_facts(self) -> dict[str, str]:
+        """What the class of the board is derived from."""
+        nodes = self.board.device_nodes if isinstance(self.board, PresentBoard) else ()
+        stated = {fact.component: fact.version for fact in self.versions}
+        return {
+            "device_nodes": ", ".join(map(str, nodes)),
+            "driver": stated.get("driver", ""),
+            "marked": "npu-smi, tools and .om" if self.emulated else "",
+        }
