@@ -26,6 +26,7 @@ from conformance.measure import Measurer
 from conformance.spec import load_spec
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+IMAGES = "imagenet"
 SCRIPTS = ("install.sh", "run.sh")
 # From the glibc of old enterprise systems to that which today's numpy wheels are built for.
 PLATFORMS = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 24, 26, 27, 28)))
@@ -124,18 +125,19 @@ def fill_store(
         allowed_error(builder, spec)
     for artifact in builder.store.opened:
         _copy_artifact(artifact, builder.store.root, folder / "store")
-    imagenet = SAMPLE if builder.dataset(load_spec(config.model[0])).drawn else ""
-    if with_images and not imagenet:
-        _copy_images(builder, config, folder / "imagenet")
-        imagenet = "imagenet"
-    # What is copied is the subset itself.
-    images = "" if imagenet == "imagenet" or not config.images else str(config.images)
-    return {
+    told = {
         "MODELS": " ".join(config.model),
         "WEIGHTS": _weights(builder, config),
-        "IMAGENET": imagenet,
-        "IMAGES": images,
+        "IMAGENET": "",
+        "IMAGES": str(config.images or ""),
     }
+    if builder.dataset(load_spec(config.model[0])).drawn:
+        told["IMAGENET"] = SAMPLE
+    elif with_images:
+        _copy_images(builder, config, folder / IMAGES)
+        # What is copied is the subset itself.
+        told |= {"IMAGENET": IMAGES, "IMAGES": ""}
+    return told
 
 
 def _weights(builder: Builder, config: RunConfig) -> str:
