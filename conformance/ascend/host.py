@@ -20,11 +20,11 @@ from conformance.ascend.board import (
 )
 from conformance.ascend.board import board_class as derive_board_class
 from conformance.ascend.chip_guard import ChipGuard
-from conformance.ascend.devices import Device, acl_devices, choose_devices
+from conformance.ascend.devices import Device, acl_devices, choose_devices, require_usable
 from conformance.ascend.environment import VendorEnvironment, vendor_environment
 from conformance.ascend.locks import MachineLocks
-from conformance.ascend.npu_table import Health
-from conformance.ascend.occupancy import ChipUse, Occupancy, chip_use, first_idle
+from conformance.ascend.npu_table import Health, NpuTable
+from conformance.ascend.occupancy import Occupancy, chip_use, first_idle
 from conformance.ascend.socs import agreed_soc
 from conformance.ascend.tools import (
     AscendPython,
@@ -156,15 +156,23 @@ class AscendHost:
             agreed.write_text(json.dumps(chosen.acl_id), "utf-8")
         return chosen
 
-    def use(self) -> ChipUse:
-        """Tell whether others use the chip right now."""
-        return chip_use(self.present().npu_smi.table, self.device.chip.key)
-
     def spoils_timing(self) -> str:
-        """Return why the chip cannot be timed right now; empty if nothing speaks against it."""
-        if self.device.chip.health is Health.WARNING:
-            return f"the chip's health is {self.device.chip.health}"
-        use = self.use()
+        """Return why the chip cannot be timed right now; empty if nothing speaks against it.
+
+        Raises:
+            BoardError: By now the chip is gone, or its health forbids its use.
+        """
+        key, tables = self.device.chip.key, list[NpuTable]()
+
+        def read_table() -> NpuTable:
+            tables.append(self.present().npu_smi.table())
+            return tables[-1]
+
+        use = chip_use(read_table, key)
+        chip = next(chip for chip in tables[-1].chips if chip.key == key)
+        require_usable(chip)
+        if chip.health is Health.WARNING:
+            return f"the chip's health is {chip.health}"
         return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
 
     def guard(self) -> ChipGuard:

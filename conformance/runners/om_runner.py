@@ -161,7 +161,7 @@ def _summed(
 ) -> OmRun:
     whole = OmRun(predictions, kept=kept)
     for run in runs:
-        whole.notes += run.notes
+        whole.notes += [*run.notes, *run.run.strays]
         whole.emulated = whole.emulated or run.emulated
         if isinstance(run, BenchmarkRun):
             whole.rates_fps.append(run.perf.interface_fps)
