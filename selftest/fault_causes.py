@@ -7,10 +7,12 @@ for pytest. What it patches dies with the process.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,14 @@ class Scene:
         return [f"--weights={self.folder / 'weights.pth'}"]
 
 
+def replace(place: str, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace a name of a module, or of a class in it, by what is made of its value."""
+    module, _, attribute = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    owner = getattr(owner, attribute) if attribute else owner
+    setattr(owner, name, make(getattr(owner, name)))
+
+
 Cause = Callable[[Scene], MORE]
 CAUSES: dict[str, Cause] = {}
 
@@ -73,25 +83,22 @@ def cause(function: Cause) -> Cause:
 
 def keep_to_itself(folder: Path) -> None:
     """Give the run locks of its own: its board is no other run's."""
-    from conformance.ascend import host
-    from conformance.ascend.locks import MachineLocks
-
-    host.MachineLocks = functools.partial(MachineLocks, folder / "locks")  # type: ignore[misc,assignment]  # as if it stood there
+    replace(
+        "conformance.ascend.host",
+        "MachineLocks",
+        lambda locks: functools.partial(locks, folder / "locks"),
+    )
 
 
 def hurry() -> None:
     """Cut time limits to what the small work of a row needs."""
-    from conformance.ascend import atc, board, inference, supervisor
-
-    inference.LIMIT_AT_LEAST_S = 3.0
-    for function, name, seconds in (
-        (atc.convert, "limit_s", 2.0),
-        (board.find_board, "limit_s", 1.5),
-        (supervisor.run, "grace_s", 0.5),
+    replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 3.0)
+    for place, name, seconds in (
+        ("conformance.ascend.atc:convert", "limit_s", 2.0),
+        ("conformance.ascend.board:find_board", "limit_s", 1.5),
+        ("conformance.ascend.supervisor:run", "grace_s", 0.5),
     ):
-        defaults = function.__kwdefaults__
-        assert name in defaults
-        defaults[name] = seconds
+        replace(place, "__kwdefaults__", lambda old, new={name: seconds}: old | new)
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -165,38 +172,48 @@ def checkpoint_runs_code(scene: Scene) -> MORE:
 
 @cause
 def loading_forgets_a_bias(scene: Scene) -> MORE:  # noqa: ARG001 - every cause has this form
-    from conformance import build
+    def forgetting(network_of: Any) -> Any:
+        def forgetful(*arguments: Any) -> Any:
+            network = network_of(*arguments)
+            network.features[3].expand1x1.bias.data.zero_()
+            return network
 
-    network_of = build._network
+        return forgetful
 
-    def forgetful(*arguments: Any) -> Any:
-        network = network_of(*arguments)
-        network.features[3].expand1x1.bias.data.zero_()
-        return network
-
-    build._network = forgetful
+    replace("conformance.build", "_network", forgetting)
     return []
 
 
 # --- export ---------------------------------------------------------------------------------------
 
 
-def _edited(edit: Callable[[Any], None]) -> MORE:
-    """Let the exporter write a model that was edited."""
-    import onnx
+def _exported(
+    spoil: Callable[[Path], object], place: str = "conformance.export.onnx_model"
+) -> MORE:
+    """Let the exporter write a file that is then spoilt."""
 
-    from conformance.export import onnx_model
+    def spoiling(export: Any) -> Any:
+        def spoilt(network: Any, spec: Any, target: Path) -> None:
+            export(network, spec, target)
+            spoil(target)
 
-    export = onnx_model.export_onnx
+        return spoilt
 
-    def spoilt(network: Any, spec: Any, target: Path) -> None:
-        export(network, spec, target)
+    replace(place, "export_onnx", spoiling)
+    return []
+
+
+def _edited(edit: Callable[[Any], object]) -> MORE:
+    """Let the exporter write a model that is then edited."""
+
+    def spoil(target: Path) -> None:
+        import onnx
+
         model = onnx.load(str(target))
         edit(model)
         target.write_bytes(model.SerializeToString())
 
-    onnx_model.export_onnx = spoilt
-    return []
+    return _exported(spoil)
 
 
 def _attribute(model: Any, kind: str, name: str, number: int = 0) -> Any:
@@ -307,43 +324,25 @@ def export_with_softmax(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
 @cause
 def export_truncated(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    from conformance.export import onnx_model
-
-    export = onnx_model.export_onnx
-
-    def spoilt(network: Any, spec: Any, target: Path) -> None:
-        export(network, spec, target)
-        os.truncate(target, target.stat().st_size // 2)
-
-    onnx_model.export_onnx = spoilt
-    return []
+    return _exported(lambda target: os.truncate(target, target.stat().st_size // 2))
 
 
 @cause
 def export_differs_each_time(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    from conformance.export import checks
+    # A doc_string more, in the second export alone.
+    def spoil(target: Path) -> None:
+        target.write_bytes(target.read_bytes() + b"\x32\x01x")
 
-    export = checks.export_onnx
-
-    def spoilt(network: Any, spec: Any, target: Path) -> None:
-        export(network, spec, target)
-        with target.open("ab") as stream:
-            stream.write(b"\x32\x01x")  # a doc_string
-
-    checks.export_onnx = spoilt
-    return []
+    return _exported(spoil, "conformance.export.checks")
 
 
 def _engine(change: Callable[[Any], Any]) -> MORE:
     """Let ONNX Runtime return something else."""
-    from conformance.runners import in_memory
 
-    run = in_memory.run_onnxruntime
+    def changing(run: Any) -> Any:
+        return lambda *given: {name: change(scores) for name, scores in run(*given).items()}
 
-    def spoilt(*arguments: Any) -> Any:
-        return {name: change(scores) for name, scores in run(*arguments).items()}
-
-    in_memory.run_onnxruntime = spoilt
+    replace("conformance.runners.in_memory", "run_onnxruntime", changing)
     return []
 
 
@@ -360,27 +359,22 @@ def engine_overflows(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 # --- preprocessing --------------------------------------------------------------------------------
 
 
-def _prepared(name: str, replacement: Callable[..., Any]) -> MORE:
-    from conformance.imagenet import batches, preprocess
-
-    for module in (preprocess, batches):
-        if hasattr(module, name):
-            setattr(module, name, replacement)
+def _prepared(name: str, make: Callable[[Any], Any]) -> MORE:
+    """Replace a step of the preparation wherever it was imported."""
+    for module in ("conformance.imagenet.preprocess", "conformance.imagenet.batches"):
+        if hasattr(importlib.import_module(module), name):
+            replace(module, name, make)
     return []
 
 
 @cause
 def channels_swapped(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    from conformance.imagenet.preprocess import crop_planes
-
-    return _prepared("crop_planes", lambda *given: crop_planes(*given)[::-1])
+    return _prepared("crop_planes", lambda planes: lambda *given: planes(*given)[::-1])
 
 
 @cause
 def picture_mirrored(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    from conformance.imagenet.preprocess import crop_planes
-
-    return _prepared("crop_planes", lambda *given: crop_planes(*given)[:, :, ::-1])
+    return _prepared("crop_planes", lambda planes: lambda *given: planes(*given)[:, :, ::-1])
 
 
 @cause
@@ -395,7 +389,7 @@ def crop_one_pixel_off(scene: Scene) -> MORE:  # noqa: ARG001 - as above
         left, top = (round((side - preprocess.crop) / 2) + 1 for side in size)
         return resized.crop((left, top, left + preprocess.crop, top + preprocess.crop))
 
-    return _prepared("_cropped", cropped)
+    return _prepared("_cropped", lambda _: cropped)
 
 
 @cause
@@ -404,44 +398,35 @@ def resize_rounds_up(scene: Scene) -> MORE:  # noqa: ARG001 - as above
         scale = short / min(size)
         return round(size[0] * scale), round(size[1] * scale)
 
-    return _prepared("resized_size", rounded)
+    return _prepared("resized_size", lambda _: rounded)
 
 
 @cause
 def resize_to_a_square(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    return _prepared("resized_size", lambda _, short: (short, short))
+    return _prepared("resized_size", lambda _: lambda size, short: (short, short))
 
 
 @cause
 def resize_bicubic(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    from PIL import Image
+    from PIL.Image import Resampling
 
-    resize = Image.Image.resize
+    def bicubic(resize: Any) -> Any:
+        # The independent side resizes with a word of its own, and so keeps what it asks for.
+        return lambda image, size, how, **more: resize(
+            image, size, Resampling.BICUBIC if how is Resampling.BILINEAR else how, **more
+        )
 
-    def bicubic(image: Any, size: Any, *_: Any, **__: Any) -> Any:
-        return resize(image, size, Image.Resampling.BICUBIC)
-
-    from conformance.imagenet import preprocess
-
-    cropped = preprocess._cropped
-
-    def with_bicubic(*given: Any) -> Any:
-        Image.Image.resize = bicubic  # type: ignore[method-assign]  # for this call alone
-        try:
-            return cropped(*given)
-        finally:
-            Image.Image.resize = resize  # type: ignore[method-assign]  # as it was
-
-    return _prepared("_cropped", with_bicubic)
+    replace("PIL.Image:Image", "resize", bicubic)
+    return []
 
 
 def _normalisation(**changes: Any) -> MORE:
     import msgspec
 
-    from conformance.imagenet.preprocess import normalised
-
-    def other(planes: Any, preprocess: Any, out: Any = None) -> Any:
-        return normalised(planes, msgspec.structs.replace(preprocess, **changes), out)
+    def other(normalised: Any) -> Any:
+        return lambda planes, preprocess, *more: normalised(
+            planes, msgspec.structs.replace(preprocess, **changes), *more
+        )
 
     return _prepared("normalised", other)
 
@@ -458,15 +443,13 @@ def deviation_forgotten(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
 @cause
 def pixels_not_divided(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    from conformance.imagenet.preprocess import normalised
-
-    return _prepared("normalised", lambda *given: normalised(*given) * np.float32(255))
+    return _prepared("normalised", lambda planes: lambda *given: planes(*given) * np.float32(255))
 
 
 # --- dataset --------------------------------------------------------------------------------------
 
 
-def _spoilt_images(scene: Scene, spoil: Callable[[Path], None]) -> MORE:
+def _spoilt_images(scene: Scene, spoil: Callable[[Path], object]) -> MORE:
     folder = scene.images()
     spoil(folder)
     return [f"{IMAGENET}{folder}"]
@@ -510,7 +493,7 @@ def label_out_of_range(scene: Scene) -> MORE:
 
 @cause
 def labels_empty(scene: Scene) -> MORE:
-    return _spoilt_images(scene, lambda folder: (folder / "val_label.txt").write_text("") and None)
+    return _spoilt_images(scene, lambda folder: (folder / "val_label.txt").write_text(""))
 
 
 @cause
@@ -555,7 +538,7 @@ def image_truncated(scene: Scene) -> MORE:
 
 @cause
 def image_is_text(scene: Scene) -> MORE:
-    return _spoilt_images(scene, lambda folder: _first(folder).write_text("gone") and None)
+    return _spoilt_images(scene, lambda folder: _first(folder).write_text("gone"))
 
 
 @cause
@@ -575,18 +558,15 @@ def emulator_left_on_path(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
 @cause
 def chip_leased_by_another_suite(scene: Scene) -> MORE:
-    from conformance import measure_om
     from conformance.ascend.locks import MachineLocks
 
-    measure_om.LOCK_WAIT_S = 0.5
+    replace("conformance.measure_om", "LOCK_WAIT_S", lambda _: 0.5)
+    suite = os.getpid()
     reading, writing = os.pipe()
     if not os.fork():
         with MachineLocks(scene.folder / "locks").chips([(0, 0)], wait_s=1):
             os.write(writing, b"x")
-            while os.getppid() != 1:
-                os.sched_yield()
-                import time
-
+            while os.getppid() == suite:
                 time.sleep(0.05)
         os._exit(0)
     os.read(reading, 1)
@@ -617,15 +597,4 @@ def disk_full_for_inputs(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 @cause
 def disk_full_for_artifacts(scene: Scene) -> MORE:  # noqa: ARG001 - as above
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-    return []
-
-
-@cause
-def artifact_damaged(scene: Scene) -> MORE:
-    """Flip a byte of the stored ``.om`` while keeping its size."""
-    for path in Path(scene.option("--artifacts=")).glob("om_model/*/model.om"):
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.unlink()  # the copy of the store shares its files with the store
-        path.write_bytes(content)
     return []

@@ -31,6 +31,7 @@ class Outcome:
     Attributes:
         status: pytest's exit status.
         seconds: How long it took.
+        work_s: Processor time of it and of every tool.
         records: What it left on record.
         output: What it printed.
         running: Command lines of the board's tools that still run.
@@ -38,6 +39,7 @@ class Outcome:
 
     status: int
     seconds: float
+    work_s: float
     records: list[Record]
     output: str
     running: list[str]
@@ -47,7 +49,7 @@ class Outcome:
         return [check for check in checks(self.records) if check.id == check_id]
 
     def statuses(self) -> set[Status]:
-        """Return every status of a test."""
+        """Return the statuses of all tests."""
         return {row.status for row in self.records if isinstance(row, OutcomeRecord)}
 
 
@@ -110,10 +112,11 @@ class FaultBench:
             cause=row.cause if row else "",
             hasty=bool(row and row.hasty),
         )
-        status, seconds = self.server.run(ask)
+        status, seconds, work_s = self.server.run(ask)
         output = (folder / "output.txt").read_text("utf-8", "replace")
         found = records(folder / "evidence") if (folder / "evidence").exists() else []
-        outcome = Outcome(status, seconds, found, output, still_running(self.board.folder))
+        running = still_running(self.board.folder)
+        outcome = Outcome(status, seconds, work_s, found, output, running)
         shutil.rmtree(folder, ignore_errors=True)
         return outcome
 

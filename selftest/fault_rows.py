@@ -96,13 +96,16 @@ def _stated_in(path: Path) -> Iterator[tuple[str, list[str]]]:
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef):
             marks = [mark for mark in node.decorator_list if ast.unparse(mark).startswith(STATES)]
-            yield node.name, [
-                argument.value
-                for mark in marks
-                if isinstance(mark, ast.Call)
-                for argument in mark.args
-                if isinstance(argument, ast.Constant)
-            ]
+            yield (
+                node.name,
+                [
+                    argument.value
+                    for mark in marks
+                    if isinstance(mark, ast.Call)
+                    for argument in mark.args
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                ],
+            )
 
 
 STATES = "pytest.mark.states("

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,7 +22,16 @@ from typing import IO
 
 from selftest.suites import ROOT, clean_environment
 
-WARM = ("torch", "onnx", "onnxruntime", "numpy", "scipy.stats", "msgspec", "filelock", "rich.progress")
+WARM = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "scipy.stats",
+    "msgspec",
+    "filelock",
+    "rich.progress",
+)
 CONFORMANCE = ("build", "measure", "build_om", "measure_om", "metrics.om_checks", "export.checks")
 LIMIT_S = 120.0
 
@@ -58,16 +68,16 @@ class FaultServer:
             text=True,
         )
 
-    def run(self, ask: Ask) -> tuple[int, float]:
-        """Run the suite once; return its exit status and seconds."""
+    def run(self, ask: Ask) -> tuple[int, float, float]:
+        """Run the suite once; return its exit status, seconds, and seconds of all its work."""
         assert self._program.stdin
         assert self._program.stdout
         self._program.stdin.write(json.dumps(asdict(ask)) + "\n")
         self._program.stdin.flush()
         answer = self._program.stdout.readline()
         assert answer, "the server of the fault matrix has ended"
-        status, seconds = json.loads(answer)
-        return int(status), float(seconds)
+        status, seconds, work_s = json.loads(answer)
+        return int(status), float(seconds), float(work_s)
 
     def close(self) -> None:
         """End the process."""
@@ -98,9 +108,17 @@ def main(core: int, requests: IO[str], answers: IO[str]) -> None:
     os.sched_setaffinity(0, {cores[core % len(cores)]})
     for line in requests:
         started_s = time.monotonic()
+        used_s = _work_s()
         status = _forked(Ask(**json.loads(line)))
-        answers.write(json.dumps([status, time.monotonic() - started_s]) + "\n")
+        found = [status, time.monotonic() - started_s, _work_s() - used_s]
+        answers.write(json.dumps(found) + "\n")
         answers.flush()
+
+
+def _work_s() -> float:
+    """Processor time of every process that was waited for, so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _forked(ask: Ask) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,7 +15,8 @@ from selftest.fault_rows import Row, known_rows, stated_by
 from selftest.fault_server import fault_server
 
 SEEDS = int(os.environ.get("FAULT_SEEDS", "3"))
-SECONDS = "fault_seconds"
+SECONDS, WORK = "fault_seconds", "fault_work_s"
+RecordProperty = Callable[[str, object], None]
 STAGES = {
     "weights", "export", "atc", "preprocessing", "dataset", "inference outputs", "batch handling",
     "performance file", "board health", "concurrency", "kills", "disk",
@@ -46,10 +47,11 @@ def rows() -> list[object]:
 
 @pytest.mark.parametrize("row", rows())
 def test_every_fault_is_caught(
-    bench: FaultBench, row: Row, record_property: pytest.RecordProperty
+    bench: FaultBench, row: Row, record_property: RecordProperty
 ) -> None:
     outcome = bench.row(row)
     record_property(SECONDS, outcome.seconds)
+    record_property(WORK, outcome.work_s)
     assert not outcome.running
     told = what_was_told(row, outcome)
     assert told, f"{row.check} is not {row.status}: {outcome.output}"
@@ -66,7 +68,7 @@ def what_was_told(row: Row, outcome: Outcome) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 def test_a_sound_board_raises_no_alarm(
-    bench: FaultBench, seed: int, record_property: pytest.RecordProperty
+    bench: FaultBench, seed: int, record_property: RecordProperty
 ) -> None:
     outcome = bench.clean(seed)
     record_property(SECONDS, outcome.seconds)
