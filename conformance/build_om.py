@@ -177,7 +177,7 @@ class OmBuilder:
             shutil.copyfile(model.run.stdout_path, into / LOG_NAME)
             return {
                 "emulated": "yes" if model.emulated else "no",
-                "warnings": "\n".join(map(str, model.warnings)),
+                "warnings": "\n".join([*map(str, model.warnings), *model.run.strays]),
                 "unclean": "\n".join(model.unclean),
                 "soc_version": model.conversion.soc_version,
                 "om_header": f"{model.header}",

@@ -20,6 +20,7 @@ from conformance.ascend.dumps import DumpLayout, read_dumps
 from conformance.ascend.inference import inference_limit_s
 from conformance.ascend.perf_checks import limiting_stage
 from conformance.ascend.work_folder import INPUTS, work_place
+from conformance.errors import DumpError
 from conformance.imagenet.dataset import Dataset, ImageFile
 from conformance.imagenet.info_file import bin_entries, write_info
 from conformance.imagenet.input_files import shards, write_inputs
@@ -156,14 +157,24 @@ class OmRunner:
 
 def _read(run: ToolRun, images: Sequence[ImageFile], labels: Labels, classes: int) -> Predictions:
     first = FIRST_OF_BENCHMARK if isinstance(run, BenchmarkRun) else FIRST_OF_AIS_BENCH
-    return read_dumps(
+    found = read_dumps(
         run.outputs.folder,
         [image.name for image in images],
         labels,
         classes,
         layout=DumpLayout(first, "txt"),
         started=run.outputs.started_at,
+        keep_background=True,
     )
+    if found.classes != classes:  # other ports have a background class in front, ours has none
+        raise DumpError(
+            "outputs are wider than the exported model's",
+            got=f"{found.classes} classes",
+            expected=f"{classes} classes",
+            where={"folder": run.outputs.folder},
+            next_step="is the .om of another port, with a background class? Convert again",
+        )
+    return found
 
 
 def _summed(
@@ -171,7 +182,7 @@ def _summed(
 ) -> OmRun:
     whole = OmRun(predictions, kept=kept)
     for run in runs:
-        whole.notes += run.notes
+        whole.notes += [*run.notes, *run.run.strays]
         whole.emulated = whole.emulated or run.emulated
         if isinstance(run, BenchmarkRun):
             whole.rates_fps.append(run.perf.interface_fps)
