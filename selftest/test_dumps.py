@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.ascend import txt_dumps
 from conformance.ascend.dump_formats import parse_line
 from conformance.ascend.dumps import DumpLayout, read_dumps
 from conformance.errors import DatasetError, DumpError
@@ -194,8 +195,9 @@ def test_a_number_cut_by_a_tool_that_ends_no_line_is_noticed(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def many(tmp_path: Path) -> tuple[str, ...]:
-    """Names of enough results that two processes share them, all but the last alike."""
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Names of results that two processes share, with a last one unlike the others."""
+    monkeypatch.setattr(txt_dumps, "_WORTH_A_PROCESS", 100)
     names = tuple(f"i{n:04d}.JPEG" for n in range(1100))
     for number, name in enumerate(names):
         row = table()[number % 4] + np.float32(number == 1099)

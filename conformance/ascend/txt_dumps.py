@@ -9,9 +9,10 @@ from conformance.ascend.dump_formats import Row, dump_error, looks_cut, parse_li
 from conformance.errors import DumpError
 from conformance.imagenet.parallel import each_in_order
 
-# A result takes some 50 microseconds, so a process gets a few hundred of them at a time; fewer
-# than two such portions are read in this process.
+# A result takes some 50 microseconds: a few hundred make crossing a process border cheap, and a
+# few thousand make starting a process so.
 _PORTION = 512
+_WORTH_A_PROCESS = 8192
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ def txt_rows(paths: Sequence[str], workers: int) -> Iterator[Row]:
 
     Args:
         paths: The files.
-        workers: Processes that read.
+        workers: Processes that read, at most; few results are read in this one.
 
     Raises:
         DumpError: A file is unreadable, empty, cut short or of several lines, or holds what is no
             finite number; names it.
     """
+    workers = min(workers, 1 + len(paths) // _WORTH_A_PROCESS)
     ended, unended = False, None
     for portion in each_in_order(_read_portion, paths, workers=workers, chunk=_PORTION):
         ended |= portion.any_ended
