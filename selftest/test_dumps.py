@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.ascend import txt_dumps
 from conformance.ascend.dump_formats import parse_line
 from conformance.ascend.dumps import DumpLayout, read_dumps
 from conformance.errors import DatasetError, DumpError
@@ -191,6 +192,34 @@ def test_a_number_cut_by_a_tool_that_ends_no_line_is_noticed(tmp_path: Path) -> 
     path.write_text(path.read_text()[:-2])
     with pytest.raises(DumpError, match=r"middle of a number[\s\S]*00000002_1"):
         read(tmp_path)
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Names of results that two processes share, with a last one unlike the others."""
+    monkeypatch.setattr(txt_dumps, "_WORTH_A_PROCESS", 100)
+    names = tuple(f"i{n:04d}.JPEG" for n in range(1100))
+    for number, name in enumerate(names):
+        row = table()[number % 4] + np.float32(number == 1099)
+        (tmp_path / f"{stem(name)}_1.txt").write_text(line(row))
+    return names
+
+
+def test_processes_read_what_one_would(tmp_path: Path, many: tuple[str, ...]) -> None:
+    labels = np.zeros(len(many), np.int64)
+    one, two = (read_dumps(tmp_path, many, labels, CLASSES, workers=n) for n in (1, 2))
+    assert one.scores.tobytes() == two.scores.tobytes()
+    assert one.scores[1099, 0] == np.float32(table()[3, 0] + 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cut_number_is_noticed_in_any_process(
+    tmp_path: Path, many: tuple[str, ...], workers: int
+) -> None:
+    path = tmp_path / "i0700_1.txt"
+    path.write_text(path.read_text().rstrip())  # whole, as far as its own text can tell
+    with pytest.raises(DumpError, match=r"middle of a number[\s\S]*i0700_1"):
+        read_dumps(tmp_path, many, np.zeros(len(many), np.int64), CLASSES, workers=workers)
 
 
 @pytest.mark.parametrize("separator", ["  ", "\t", " \t"])

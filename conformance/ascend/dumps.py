@@ -16,15 +16,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from conformance.ascend.dump_formats import (
-    Row,
-    dump_error,
-    looks_cut,
-    parse_line,
-    read_bin,
-    read_npy,
-    read_txt,
-)
+from conformance.ascend.dump_formats import Row, dump_error, read_bin, read_npy
+from conformance.ascend.txt_dumps import txt_rows
 from conformance.errors import DumpError
 from conformance.image_names import stems_by_name
 from conformance.predictions import Labels, Predictions
@@ -67,6 +60,7 @@ def read_dumps(
     layout: DumpLayout | None = None,
     started: float | None = None,
     keep_background: bool = False,
+    workers: int = 1,
 ) -> Predictions:
     """Read one result for each image, and demand that there is nothing else.
 
@@ -80,6 +74,7 @@ def read_dumps(
             stamps the files; older files are refused. None accepts any age.
         keep_background: Keep the background class of wider outputs and count labels from 1, as
             the guide's scorer does, in place of dropping it.
+        workers: Processes that read TXT results, if there are many.
 
     Raises:
         DumpError: A result is missing, extra, repeated, older than ``started``, empty, cut short,
@@ -95,7 +90,7 @@ def read_dumps(
     _demand_exactly(found, files, folder)
     if started is not None:
         _demand_fresh(found, files, started, folder)
-    scores = _scores([found[file].path for file in files], layout.format, classes)
+    scores = _scores([found[file].path for file in files], layout.format, classes, workers)
     if scores.shape[1] > classes:
         if keep_background:
             return Predictions(tuple(names), scores, labels + 1)
@@ -169,37 +164,13 @@ def _demand_fresh(
         )
 
 
-def _scores(paths: Sequence[str], form: Format, classes: int) -> npt.NDArray[np.float32]:
+def _scores(
+    paths: Sequence[str], form: Format, classes: int, workers: int
+) -> npt.NDArray[np.float32]:
     if form == "bin":
         return _from_bin(paths, classes)
-    return _from_rows(_txt_rows(paths) if form == "txt" else map(read_npy, paths), paths, classes)
-
-
-def _txt_rows(paths: Sequence[str]) -> Iterable[Row]:
-    """Yield parsed rows, and afterwards refuse numbers that were cut short.
-
-    Whether a tool puts a blank behind the last number is its habit; then each of its files has one.
-    """
-    ended, unended = False, []
-    for path in paths:
-        line, complete = read_txt(path)
-        ended |= complete
-        if not complete:
-            if looks_cut(line):
-                raise _cut(path)
-            unended.append(path)
-        yield parse_line(line, path)
-    if ended and unended:
-        raise _cut(unended[0])
-
-
-def _cut(path: str) -> DumpError:
-    return dump_error(
-        "a dump is cut in the middle of a number",
-        path,
-        "nothing behind the last digit",
-        "a blank or line end, as in the other files, or as many decimals as its neighbours",
-    )
+    rows = txt_rows(paths, workers) if form == "txt" else map(read_npy, paths)
+    return _from_rows(rows, paths, classes)
 
 
 def _from_rows(rows: Iterable[Row], paths: Sequence[str], classes: int) -> npt.NDArray[np.float32]:

@@ -37,8 +37,9 @@ def each_in_order(
     *,
     workers: int,
     title: str = "",
+    chunk: int = CHUNK,
 ) -> Generator[Result, None, None]:
-    """Yield ``work(chunk)`` for each chunk of :data:`CHUNK` items, in order.
+    """Yield the result of ``work`` for each run of ``chunk`` items, in order.
 
     The first exception of a chunk is raised here and ends the work. Work that is too small for
     several processes is done in this one. When the iterator is closed, or Ctrl-C arrives, no
@@ -49,11 +50,12 @@ def each_in_order(
         items: What to work on.
         workers: Processes to use.
         title: Shows a progress bar of that title on a terminal; empty shows none.
+        chunk: Items that cross a process border together.
 
     Raises:
         ConformanceError: A process died, as one does when the memory runs out.
     """
-    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
     workers = min(workers, len(chunks))
     results = map(work, chunks) if workers <= 1 else _pooled(work, chunks, workers)
     yield from _shown(results, chunks, title) if title else results

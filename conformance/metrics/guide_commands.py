@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance.ascend.dumps import read_dumps
 from conformance.imagenet.labels import read_labels
+from conformance.imagenet.parallel import usable_cores
 from conformance.metrics.topn import TopN, count_topn, result_json
 from conformance.whole_files import write_whole
 
@@ -24,7 +25,14 @@ def evaluate_dumps(dumps: Path, label_file: Path, target: Path) -> str:
     """
     labels = read_labels(label_file, IMAGENET_CLASSES)
     classes = np.array(list(labels.values()), np.int64)
-    predictions = read_dumps(dumps, tuple(labels), classes, IMAGENET_CLASSES, keep_background=True)
+    predictions = read_dumps(
+        dumps,
+        tuple(labels),
+        classes,
+        IMAGENET_CLASSES,
+        keep_background=True,
+        workers=usable_cores(),
+    )
     found = count_topn(predictions)
     write_whole(result_json(found).encode(), target)
     return _summary(found)
