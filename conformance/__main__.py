@@ -9,6 +9,7 @@ from conformance import (
     accept_command,
     bundle_commands,
     epsilon_command,
+    report_command,
     schema_command,
     store_command,
 )
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         store_command,
         bundle_commands,
         accept_command,
+        report_command,
         epsilon_command,
         schema_command,
     ):
