@@ -47,10 +47,15 @@ def accuracy_chart(source: Source) -> Chart:
             notes.append(f"Not measured: this bundle holds no predictions of {model}.")
             continue
         published = _published(source, model, notes)
+        comparable = _comparable(source, model)
         for depth, measured in found.items():
             if measured:
-                panels.append(_panel(f"{model}, Top-{depth}", measured, published, depth))
-    if panels:
+                panels.append(
+                    _panel(
+                        f"{model}, Top-{depth}", measured, published, depth, comparable=comparable
+                    )
+                )
+    if any(bar.whisker for panel in panels for bar in panel.bars):
         notes.append("Whiskers: 95 % intervals (Wilson) for the images that were counted.")
     return Chart(tuple(panels), tuple(dict.fromkeys(notes)))
 
@@ -94,13 +99,14 @@ def _bare(coordinates: dict[str, str | int]) -> dict[str, str | int]:
 
 def _verdicts(source: Source, model: str, depth: int) -> dict[str, Status]:
     """Return what the checks say of each om's accuracy, by its coordinates."""
-    ids = (f"accuracy.published.top{depth}", f"accuracy.paired.top{depth}")
-    made = [made.check for check_id in reversed(ids) for made in source.evidence.checks
-            if (made.check.id, made.check.coordinates.get("model")) == (check_id, model)]  # fmt: skip
+    # What is compared with the published figure decides, where there is both.
+    ids = (f"accuracy.paired.top{depth}", f"accuracy.published.top{depth}")
     return {
-        shown.place(_bare(check.coordinates)): check.status
-        for check in made
-        if check.status is not Status.SKIP
+        shown.place(_bare(made.check.coordinates)): made.check.status
+        for check_id in ids
+        for made in source.evidence.checks
+        if (made.check.id, made.check.coordinates.get("model")) == (check_id, model)
+        and made.check.status is not Status.SKIP
     }
 
 
@@ -109,9 +115,9 @@ def _stated(source: Source, model: str, depth: int) -> Iterator[Measured]:
     for made in source.evidence.checks:
         check = made.check
         value = figure(check)
-        if check.id == f"accuracy.om.top{depth}" and value is not None and check.unit == "%":
-            if check.coordinates.get("model") == model:
-                yield Measured(f"om {shown.place(_bare(check.coordinates))}", value, "plain")
+        stated = (check.id, check.unit, check.coordinates.get("model"))
+        if stated == (f"accuracy.om.top{depth}", "%", model) and value is not None:
+            yield Measured(f"om {shown.place(_bare(check.coordinates))}", value, "plain")
 
 
 def _published(source: Source, model: str, notes: list[str]) -> Accuracy | None:
@@ -126,7 +132,7 @@ def _published(source: Source, model: str, notes: list[str]) -> Accuracy | None:
             f"(weights={weights}, images={images})."
         )
         return None
-    if (weights, images) != ("published", "full"):
+    if not _comparable(source, model):
         notes.append(
             "The published figure is for orientation only: it holds for the published weights on "
             f"all 50,000 images (weights={weights}, images={images})."
@@ -134,9 +140,21 @@ def _published(source: Source, model: str, notes: list[str]) -> Accuracy | None:
     return spec.accuracy
 
 
-def _panel(title: str, measured: list[Measured], accuracy: Accuracy | None, depth: int) -> Panel:
+def _comparable(source: Source, model: str) -> bool:
+    classes = (source.class_of("weights", model), source.class_of("images", model))
+    return classes == ("published", "full")
+
+
+def _panel(
+    title: str,
+    measured: list[Measured],
+    accuracy: Accuracy | None,
+    depth: int,
+    *,
+    comparable: bool,
+) -> Panel:
     published = {1: accuracy.top1_pct, 5: accuracy.top5_pct}[depth] if accuracy else None
-    floor = published - accuracy.max_drop_points if accuracy and published else None
+    floor = published - accuracy.max_drop_points if comparable and accuracy and published else None
     values = [each.pct for each in measured]
     values += [end for each in measured for end in each.interval or ()]
     scale = scale_around([*values, *(mark for mark in (published, floor) if mark is not None)])
@@ -149,8 +167,8 @@ def _bar(each: Measured, published: float | None, floor: float | None, scale: Sc
     note = ""
     if published is not None:
         marks.append(Mark("published", scale.pct(published), f"{published:g} %"))
+    if published is not None and floor is not None:
         note = f"{each.pct - published:+.2f} points to published"
-    if floor is not None:
         marks.append(Mark("bound", scale.pct(floor), f"at least {floor:g} %"))
     ends = each.interval
     return Bar(

@@ -69,18 +69,6 @@ class Panel:
     ticks: tuple[tuple[float, str], ...]
     shape: str = "bar"
 
-    @property
-    def legend(self) -> tuple[str, ...]:
-        """The kinds of marks that are drawn."""
-        drawn = {mark.kind for bar in self.bars for mark in bar.marks}
-        return tuple(kind for kind in MARKS if kind in drawn)
-
-    @property
-    def looks(self) -> tuple[str, ...]:
-        """The looks of the values that are drawn."""
-        drawn = {bar.look for bar in self.bars if bar.pct is not None}
-        return tuple(look for look in ("good", "bad", "unsure", "plain") if look in drawn)
-
 
 @dataclass(frozen=True)
 class Chart:
@@ -88,6 +76,23 @@ class Chart:
 
     panels: tuple[Panel, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        """The rows of all panels."""
+        return tuple(bar for panel in self.panels for bar in panel.bars)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of marks that are drawn, for the legend."""
+        drawn = {mark.kind for bar in self.bars for mark in bar.marks}
+        return tuple(kind for kind in MARKS if kind in drawn)
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """The looks of the values that are drawn, for the legend."""
+        drawn = {bar.look for bar in self.bars if bar.pct is not None}
+        return tuple(look for look in ("good", "bad", "unsure", "plain") if look in drawn)
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,9 @@ def scale_around(values: Sequence[float]) -> Scale:
 def _round_step(span: float) -> float:
     rough = span / 5
     power = 10.0 ** math.floor(math.log10(rough))
-    return float(power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999))
+    return float(
+        power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    )
 
 
 def figure(check: Check) -> float | None:

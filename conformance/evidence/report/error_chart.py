@@ -16,7 +16,7 @@ GROUPS = {
     "om, batch sizes against each other": ("agreement.batch.scores",),
 }
 NAMES = {"rms": "RMS", "largest": "largest", "scores": "largest", "epsilon": "largest"}
-MAX_BARS = 24
+MAX_BARS = 6
 SCALE = Scale(0.0, 150.0)
 
 
@@ -32,17 +32,25 @@ def error_chart(source: Source) -> Chart:
         measured.sort(key=lambda check: -(used_pct(check) or 0.0))
         if len(measured) > MAX_BARS:
             notes.append(f"{title}: the {MAX_BARS} largest of {len(measured)} are drawn.")
-        bars = tuple(map(_bar, measured[:MAX_BARS]))
-        panels.append(Panel(title, bars, ((0, "0"), (SCALE.pct(50), "50 %"), (SCALE.pct(100), "100 % = bound"))))
+        bars = tuple(_bar(check, len(source.models)) for check in measured[:MAX_BARS])
+        panels.append(
+            Panel(
+                title, bars, ((0, "0"), (SCALE.pct(50), "50 %"), (SCALE.pct(100), "100 % = bound"))
+            )
+        )
     return Chart(tuple(panels), tuple(notes))
 
 
-def _bar(check: Check) -> Bar:
+def _bar(check: Check, models: int) -> Bar:
     used = used_pct(check) or 0.0
     name = NAMES.get(check.id.rpartition(".")[2], "")
+    plain = {"variant": "float32"} | (
+        {} if models > 1 else {"model": check.coordinates.get("model")}
+    )
+    place = {n: v for n, v in check.coordinates.items() if plain.get(n) != v}
     return Bar(
-        label=f"{shown.place(check.coordinates)}, {name}",
-        value=f"{used:.0f} % of its bound" if used < 1000 else "more than 10 times its bound",
+        label=", ".join(filter(None, (shown.place(place), name))),
+        value=f"{used:.0f} % of bound" if used < 1000 else "over 10 times its bound",
         pct=SCALE.pct(used),
         look=look_of(check),
         marks=(Mark("bound", SCALE.pct(100), shown.bound(check.direction, check.bound)),),

@@ -15,7 +15,7 @@ from conformance.evidence.report.accuracy_chart import set_label
 from conformance.evidence.report.source import Source
 
 REFERENCE = "torch"
-MAX_SHOWN = 40
+MAX_SHOWN = 24
 CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 
 
@@ -34,6 +34,14 @@ class Side:
 
     engines: tuple[str, ...]
     guesses: tuple[Guess, ...]
+
+    @property
+    def name(self) -> str:
+        """The engines in short: ``om bs1, bs16``."""
+        heads = {engine.partition(" ")[0] for engine in self.engines}
+        if len(heads) > 1 or len(self.engines) == 1:
+            return ", ".join(self.engines)
+        return f"{heads.pop()} {', '.join(engine.partition(' ')[2] for engine in self.engines)}"
 
     @property
     def margin(self) -> float:
@@ -94,7 +102,9 @@ def _of_model(source: Source, predictions: Predictions, model: str) -> Flips:
     reference = next((found for found in sets if found.engine == REFERENCE), None)
     candidates = [found for found in sets if found.engine != REFERENCE]
     if reference is None or not candidates:
-        lacking = "predictions by PyTorch" if reference is None else "any other engine's predictions"
+        lacking = (
+            "predictions by PyTorch" if reference is None else "any other engine's predictions"
+        )
         return Flips(notes=(f"Not known: this bundle lacks {lacking} of {model}.",))
     trusted = predictions.sets[reference.name]
     changed = {

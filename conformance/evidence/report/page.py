@@ -59,7 +59,11 @@ def write_report(
 
 def render(source: Source, *, images: Path | None = None, thumbnails: bool = True) -> str:
     """Return the page of what was read from a bundle; for the rest see :func:`write_report`."""
-    throughput, accuracy, error = throughput_chart(source), accuracy_chart(source), error_chart(source)
+    throughput, accuracy, error = (
+        throughput_chart(source),
+        accuracy_chart(source),
+        error_chart(source),
+    )
     flips, rests = changed_decisions(source), rests_on(source)
     style, script = _part("style.css"), _part("script.js")
     stages = stages_of(source.evidence.checks)
@@ -127,9 +131,10 @@ def _part(name: str) -> Any:
 
 
 def _policy(style: str, script: str) -> str:
-    """Return a policy under which a browser runs nothing but this style and script, and loads nothing."""
+    """Return a policy under which a browser runs only this script, and loads nothing."""
     hashes = [
-        base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)
+        base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        for part in (style, script)
     ]
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; "

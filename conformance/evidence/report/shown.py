@@ -12,7 +12,7 @@ MAX_TEXT = 2_000
 # A shape for each status, so that nothing rests on colour alone.
 SYMBOLS = {
     Status.PASS: "✓",
-    Status.SKIP: "–",
+    Status.SKIP: "·",
     Status.INCONCLUSIVE: "?",
     Status.BLOCKED: "⊘",
     Status.FAIL: "✕",
@@ -60,7 +60,7 @@ def _rounded(value: float) -> str:
     if size >= 1_000_000 or size < 0.001:
         return f"{value:.3g}"
     if size >= 1_000:
-        return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
+        return f"{value:,.0f}" if size >= 10_000 or value % 1 == 0 else f"{value:,.1f}"
     return f"{value:.4g}"
 
 
@@ -86,7 +86,9 @@ def duration(seconds: float) -> str:
 def elapsed(started: str, ended: str) -> float | None:
     """Return the seconds between two times in ISO 8601; None if one is something else."""
     try:
-        return (dt.datetime.fromisoformat(ended) - dt.datetime.fromisoformat(started)).total_seconds()
+        return (
+            dt.datetime.fromisoformat(ended) - dt.datetime.fromisoformat(started)
+        ).total_seconds()
     except (ValueError, TypeError):
         return None
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import msgspec
 
 from conformance.errors import ConformanceError, EvidenceError
-from conformance.evidence.bundle import EVIDENCE_FILE, PREDICTIONS_FILE, Evidence
+from conformance.evidence.bundle import (
+    EVIDENCE_FILE,
+    PREDICTIONS_FILE,
+    Evidence,
+    MadeCheck,
+    Outcome,
+)
 from conformance.evidence.bundle_files import inside, read_evidence, read_limited
 from conformance.evidence.facts import gather
 from conformance.evidence.prediction_file import Predictions, read_predictions
@@ -21,7 +27,6 @@ from conformance.evidence.record import (
     read,
     read_artifacts,
 )
-from conformance.evidence.bundle import MadeCheck, Outcome
 from conformance.spec import ModelSpec, load_spec, model_names
 
 MAX_RECORDS = 64 * 1024 * 1024
@@ -56,9 +61,12 @@ class Source:
         return tuple(sorted(set(self.evidence.specs) | (named - {""})))
 
     def class_of(self, part: str, model: str = "") -> str:
-        """Return the class of weights, images or board; ``none`` if the run states none."""
+        """Return the class of weights, images or board; ``none`` if nothing states one."""
         stated = {found.model: found.value for found in self.evidence.classes if found.part == part}
-        return stated.get(model) or stated.get("") or next(iter(stated.values()), "none")
+        if found := stated.get(model) or stated.get("") or next(iter(stated.values()), ""):
+            return found
+        rested = (made.check.classes.get(part, "") for made in self.evidence.checks)
+        return next(filter(None, rested), "none")
 
 
 def read_source(folder: Path) -> Source:

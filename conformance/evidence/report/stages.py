@@ -69,16 +69,16 @@ class Stage:
 
 def stages_of(checks: Sequence[MadeCheck]) -> tuple[Stage, ...]:
     """Return every stage with its checks; beyond a limit the good ones are left out first."""
-    kept = sorted(enumerate(checks), key=lambda entry: (-entry[1].check.status.rank, entry[0]))
+    several = len({made.check.coordinates.get("model") for made in checks}) > 1
     by_stage: dict[str, list[MadeCheck]] = {}
-    for _, made in kept[:MAX_ROWS]:
+    for made in sorted(checks, key=_order)[:MAX_ROWS]:
         by_stage.setdefault(stage_name(made.check.id), []).append(made)
     counts: dict[str, Counter[Status]] = {}
     for made in checks:
         counts.setdefault(stage_name(made.check.id), Counter())[made.check.status] += 1
     names = [*STAGES, *([OTHER] if OTHER in counts else [])]
     return tuple(
-        Stage(name, dict(counts.get(name, {})), tuple(_rows(name, by_stage.get(name, ()))))
+        Stage(name, dict(counts.get(name, {})), tuple(_rows(name, by_stage.get(name, ()), several)))
         for name in names
     )
 
@@ -89,14 +89,24 @@ def stage_name(check_id: str) -> str:
     return next((name for name, words in STAGES.items() if first in words), OTHER)
 
 
-def _rows(stage: str, checks: Iterable[MadeCheck]) -> Iterable[Row]:
+def _order(made: MadeCheck) -> tuple[int, str, int, str]:
+    """Sort the worst first, then by id, batch size and the rest of the place."""
+    check = made.check
+    batch = check.coordinates.get("batch", 0)
+    number = batch if isinstance(batch, int) else 0
+    return -check.status.rank, check.id, number, shown.place(check.coordinates)
+
+
+def _rows(stage: str, checks: Iterable[MadeCheck], several: bool) -> Iterable[Row]:
     for made in checks:
         check = made.check
         yield Row(
             check=check,
             test=made.test,
             stage=stage,
-            place=shown.place(check.coordinates),
+            place=shown.place(
+                {n: v for n, v in check.coordinates.items() if several or n != "model"}
+            ),
             value="" if check.value is None else shown.number(check.value, check.unit),
             bound=shown.bound(check.direction, check.bound) if check.value is not None else "",
             margin="" if check.margin is None else shown.number(check.margin),

@@ -18,7 +18,11 @@ NOT_RELEASE = "NOT RELEASE EVIDENCE"
 VERDICTS = {
     Verdict.CONFORMANT: ("good", "✓", "Every required check was made and holds."),
     Verdict.NOT_CONFORMANT: ("bad", "✕", "At least one check was measured and does not hold."),
-    Verdict.INSUFFICIENT: ("unsure", "?", "Nothing failed, but something that is required is missing."),
+    Verdict.INSUFFICIENT: (
+        "unsure",
+        "?",
+        "Nothing failed, but something that is required is missing.",
+    ),
 }
 MEANINGS = {
     ("weights", "published"): "the published file, proved by its digest",
@@ -75,10 +79,12 @@ def headline(source: Source) -> Headline:
     alarms += [f"The run contradicts itself: {conflict}" for conflict in evidence.conflicts]
     if decision is None:
         text = "No gate was asked, so nothing says whether everything that is required was checked."
-        return Headline("plain", "–", "NO VERDICT", text, "", (), 0, tuple(alarms))
+        return Headline("plain", "·", "NO VERDICT", text, "", (), 0, tuple(alarms))
     bad = sum(made.check.status in (Status.FAIL, Status.ERROR) for made in evidence.checks)
     if decision.verdict == Verdict.CONFORMANT and bad:
-        alarms.append(f"The bundle states {decision.verdict}, but {bad} of its checks FAIL or ERROR.")
+        alarms.append(
+            f"The bundle states {decision.verdict}, but {bad} of its checks FAIL or ERROR."
+        )
     unknown = ("bad", "!", "This is no verdict of this suite; do not trust the bundle.")
     known = {verdict.value: words for verdict, words in VERDICTS.items()}
     look, symbol, meaning = known.get(decision.verdict, unknown)

@@ -34,18 +34,17 @@ def throughput_chart(source: Source) -> Chart:
 
 def _panel(source: Source, model: str, notes: list[str]) -> Panel | None:
     board = source.evidence.board
-    if board is None:
-        notes.append("Not measured: this run had no board.")
-        return None
     made = [m.check for m in source.evidence.checks if m.check.coordinates.get("model") == model]
     measured = _measured(made, CARD) or _measured(made, CHIP)
     if not measured:
-        notes.append(f"Not measured: the run on {board.soc_version} made no throughput check.")
+        why = "this run made no throughput check." if board else "this run had no board."
+        notes.append(f"Not measured: {why}")
         return None
+    soc = board.soc_version if board else str(measured[0].coordinates.get("soc", ""))
     spec = source.specs.get(model)
-    table = spec.throughput_of(board.soc_version) if spec else None
+    table = spec.throughput_of(soc) if spec else None
     if spec and table is None:
-        notes.append(f"No figure is published for {model} on {board.soc_version}.")
+        notes.append(f"No figure is published for {model} on {soc or 'a board of no stated SoC'}.")
     floors = _floors(made)
     if not floors:
         notes.append("No baseline: this run was compared with no earlier one.")
@@ -81,7 +80,10 @@ def _drawn(
     done = {_key(check) for check in measured}
     rows = [(_key(check), _bar(check, table, floors, scale)) for check in measured]
     rows += [
-        ((f.batch, f.tuned), Bar(_label(f.batch, f.tuned), "not measured", marks=(_published(f, scale),)))
+        (
+            (f.batch, f.tuned),
+            Bar(_label(f.batch, f.tuned), "not measured", marks=(_published(f, scale),)),
+        )
         for f in figures
         if (f.batch, f.tuned) not in done
     ]
@@ -89,14 +91,12 @@ def _drawn(
     return Panel(title, bars, scale.ticks())
 
 
-def _label(batch: int, tuned: bool, variant: str = "") -> str:  # noqa: FBT001 - a coordinate
+def _label(batch: int, tuned: bool, variant: str = "") -> str:
     words = [f"batch {batch}" if batch else "best batch", "tuned" if tuned else "", variant]
     return ", ".join(filter(None, words))
 
 
-def _bar(
-    check: Check, table: Throughput | None, floors: dict[Key, float], scale: Scale
-) -> Bar:
+def _bar(check: Check, table: Throughput | None, floors: dict[Key, float], scale: Scale) -> Bar:
     value = figure(check) or 0.0
     published = _published_of(check, table)
     share = f"{100 * value / published.fps:.1f} % of published" if published else ""
@@ -117,7 +117,11 @@ def _published_of(check: Check, table: Throughput | None) -> Figure | None:
         return None
     same = all(
         check.coordinates.get(name, wanted) == wanted
-        for name, wanted in (("tool", table.tool), ("method", table.method), ("variant", table.variant))
+        for name, wanted in (
+            ("tool", table.tool),
+            ("method", table.method),
+            ("variant", table.variant),
+        )
     )
     wanted = _key(check)
     found = (each for each in table.figures if (each.batch, each.tuned) == wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from conformance.evidence.report import shown
@@ -37,14 +36,15 @@ def times_of(source: Source) -> Times:
     """Return where the time went; tests of several workers ran beside each other."""
     evidence = source.evidence
     stage_of = {made.test: stage_name(made.check.id) for made in evidence.checks}
-    stages: Counter[str] = Counter()
+    stages: dict[str, float] = {}
+    tests: dict[str, float] = {}
     for test in evidence.tests:
-        stages[stage_of.get(test.test, OTHER)] += _seconds(test.seconds)
-    tests = Counter({test.test: _seconds(test.seconds) for test in evidence.tests})
-    built: Counter[str] = Counter()
+        _add(tests, test.test, test.seconds)
+        _add(stages, stage_of.get(test.test, OTHER), test.seconds)
+    built: dict[str, float] = {}
     for record in source.artifacts:
         if record.event != FOUND:
-            built[f"{record.kind} {record.key[:8]}"] += _seconds(record.seconds)
+            _add(built, f"{record.kind} {record.key[:8]}", record.seconds)
     whole = shown.elapsed(evidence.started, evidence.ended)
     return Times(
         whole=shown.duration(whole) if whole is not None and whole >= 0 else "not stated",
@@ -55,13 +55,17 @@ def times_of(source: Source) -> Times:
     )
 
 
-def _seconds(seconds: float) -> float:
-    return max(seconds, 0.0)
+def _add(spent: dict[str, float], name: str, seconds: float) -> None:
+    spent[name] = spent.get(name, 0.0) + max(seconds, 0.0)
 
 
-def _spans(seconds: Counter[str]) -> tuple[Span, ...]:
+def _spans(seconds: dict[str, float]) -> tuple[Span, ...]:
     """Return the longest, each at least a hundredth of a second."""
-    longest = [pair for pair in seconds.most_common(MAX_SLOW) if pair[1] >= 0.01]
+    longest = [
+        pair
+        for pair in sorted(seconds.items(), key=lambda pair: -pair[1])[:MAX_SLOW]
+        if pair[1] >= 0.01
+    ]
     return tuple(
         Span(name, shown.duration(spent), round(100 * spent / longest[0][1], 1))
         for name, spent in longest
