@@ -238,7 +238,16 @@ def waiver() -> Waiver:
 
 def every_text(value: Any, replace: Callable[[str], str]) -> Any:
     """Replace every text of decoded evidence that the schema leaves free."""
-    fixed = {"schema", "status", "direction", "sha256", "reason", "gates_sha256", "expires"}
+    fixed = {
+        "schema",
+        "status",
+        "direction",
+        "sha256",
+        "reason",
+        "gates_sha256",
+        "expires",
+        "specs",
+    }
     if isinstance(value, str):
         return replace(value)
     if isinstance(value, list):

@@ -107,7 +107,9 @@ def _rows(stage: str, checks: Iterable[MadeCheck], several: bool) -> Iterable[Ro
             place=shown.place(
                 {n: v for n, v in check.coordinates.items() if several or n != "model"}
             ),
-            value="" if check.value is None else shown.number(check.value, check.unit),
+            value=check.reason or ""
+            if check.value is None
+            else shown.number(check.value, check.unit),
             bound=shown.bound(check.direction, check.bound) if check.value is not None else "",
             margin="" if check.margin is None else shown.number(check.margin),
             used_pct=used_pct(check),
