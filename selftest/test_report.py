@@ -197,8 +197,8 @@ class Seen(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_every_text_is_escaped(good: Path, tmp_path: Path) -> None:
-    """The same page with an attack in every text has the same elements, with no other name."""
+def test_every_text_is_escaped(good: Path, troubled: Path, tmp_path: Path) -> None:
+    """An attack in every text adds neither an element nor an attribute that a page has not."""
 
     def attacked(data: dict[str, Any]) -> dict[str, Any]:
         for made_check in data["checks"]:
@@ -218,10 +218,10 @@ def test_every_text_is_escaped(good: Path, tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert page.count("alert(1)") > 100
     tags = Seen(page).tags
-    allowed = {tag for tag, _ in Seen(page_of(good)).tags}
-    assert {tag for tag, _ in tags} <= allowed
+    usual = Seen(page_of(good)).tags + Seen(page_of(troubled)).tags
+    assert {tag for tag, _ in tags} <= {tag for tag, _ in usual}
+    assert {n for _, named in tags for n in named} <= {n for _, named in usual for n in named}
     assert [tag for tag, _ in tags].count("script") == 1
-    assert not [name for _, named in tags for name in named if name.startswith("on")]
     assert "{{7*7}}" in page
 
 
@@ -300,8 +300,8 @@ def test_many_flips_are_capped_with_a_note(tmp_path: Path) -> None:
 
 
 def test_many_checks_are_capped_with_a_note_and_keep_the_bad_ones(tmp_path: Path) -> None:
-    many = [at_most(f"export.made{number}", 1, 2) for number in range(60_000)]
-    many[59_000] = at_most("export.needle", 3, 2)
+    many = [at_most(f"export.made{number}", 1, 2) for number in range(20_000)]
+    many[19_000] = at_most("export.needle", 3, 2)
     evidence = evidence_of(many, decision=decision("NOT CONFORMANT", "host", *(["x" * 99] * 5000)))
     bundle = write_bundle(tmp_path, evidence)
     start = time.perf_counter()
@@ -310,7 +310,7 @@ def test_many_checks_are_capped_with_a_note_and_keep_the_bad_ones(tmp_path: Path
     assert len(page) < 2_000_000
     assert "export.needle" in page
     assert page.count('<tr class="row') == stages.MAX_ROWS
-    assert "59,000 of 60,000 checks are not in this table" in text_of(page)
+    assert "19,000 of 20,000 checks are not in this table" in text_of(page)
     assert "4900 more reasons" in text_of(page)
 
 
