@@ -11,7 +11,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 WEIGHTS := $(wildcard $(DATA)/squeezenet1_1-fp16-rounded.pth)
 IMAGES := $(wildcard $(DATA)/imagenet-sample)
 
-.PHONY: conformance test selftest lint bench venv
+.PHONY: conformance test selftest lint bench board-bundle venv
 .DELETE_ON_ERROR:
 
 conformance: venv  ## the main job: every claim that can be checked here
@@ -34,6 +34,9 @@ lint: venv  ## style, types, import contracts
 
 bench: venv  ## speed of this suite, side by side with what it replaces
 	$(VENV)/bin/python -m benchmarks
+
+board-bundle: venv  ## one archive for a board without network: ARCH=aarch64 or x86_64
+	$(VENV)/bin/python -m conformance board-bundle --arch=$(or $(ARCH),aarch64) $(ARGS)
 
 venv: $(INSTALLED)
 

@@ -64,11 +64,15 @@ def verify_bundle(arguments: argparse.Namespace) -> int:
         f"{len(evidence.checks)} checks, {len(evidence.tests)} tests and {found.recounted} sets of "
         f"predictions of run {evidence.run} verified in {time.perf_counter() - start:.1f} s"
     )
-    print(UNSIGNED if arguments.signature is None else f"signed: {arguments.key}")
+    if problems:
+        print(f"refused: {len(problems)} contradictions, so there is no verdict")
+        return 1
+    print(
+        f"consistent; signed with {arguments.key}" if arguments.key else f"consistent; {UNSIGNED}"
+    )
     if found.decision:
         print(found.decision.line)
-    print(f"{len(problems)} contradictions" if problems else "consistent")
-    return 1 if problems else 0
+    return 0
 
 
 def _signature_problems(arguments: argparse.Namespace) -> list[str]:

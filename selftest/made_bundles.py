@@ -122,8 +122,7 @@ def _predict(folder: Path, images: int) -> dict[str, tuple[int, ...]]:
     names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, images + 1)]
     labels = np.arange(images) % 1000
     scores = rng.normal(size=(images, 12)).astype(np.float32)
-    ids = np.tile(np.arange(12), (images, 1))
-    ids[:, 0] = labels
+    ids = (labels[:, np.newaxis] + np.arange(12)) % 1000
     scores[: images * 6 // 10, 0] = 9
     full = np.full((images, 1000), -50, np.float32)
     np.put_along_axis(full, ids, scores, axis=1)

@@ -168,6 +168,7 @@ def test_every_status_is_shown_counted_and_recorded(
     assert made["test_blocked"] == ["BLOCKED"]
     assert made["test_crash"] == made["test_exit"] == ["ERROR"]
     assert made["test_no_check"] == made["test_raw_skip"] == []
+    result.stdout.fnmatch_lines(["skipped without a machine-readable reason: not today"])
     result.stdout.fnmatch_lines(
         ["checks: 2 PASS, 1 SKIP, 1 INCONCLUSIVE, 1 BLOCKED, 2 FAIL, 6 ER*"]
     )
@@ -190,12 +191,12 @@ def test_what_is_undecided_is_told_also_when_quiet(
     result.stdout.fnmatch_lines(
         [
             "INCONCLUSIVE *::test_inconclusive: INCONCLUSIVE: a.b",
-            "      detail: 1,000 more images would settle it",
+            "    detail: 1,000 more images would settle it",
             "BLOCKED *::test_blocked: there is no model; test_fail tells why",
             "SKIPPED *::test_skip: [[]no-atc[]] no atc on PATH",
         ]
     )
-    result.stdout.fnmatch_lines([f"records: {suite.path}/evidence/*/checks.jsonl"])
+    result.stdout.fnmatch_lines([f"evidence: {run_folder(suite.path / 'evidence')}"])
 
 
 def test_without_a_terminal_the_records_are_the_same(suite: pytest.Pytester) -> None:
@@ -545,14 +546,15 @@ def test_a_line_cut_by_a_kill_is_left_out(suite: pytest.Pytester, lost: int) -> 
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "one worker"])
-def test_records_that_cannot_be_written_end_the_run(
+def test_records_that_cannot_be_written_fail_the_run(
     suite: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:
     evidence = suite.path / "taken"
     evidence.touch()
     code = "def test_it(claim):\n    claim(equal('a.b', 1, 1))\n"
     result = ran(suite, code, f"--evidence={evidence}", *workers)
-    assert result.ret == 12
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == {"passed": 1}
     result.stdout.fnmatch_lines(
         ["*the run's records cannot be written*", "*next: name a folder that this user may write*"]
     )

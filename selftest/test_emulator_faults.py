@@ -61,7 +61,7 @@ def test_every_row_names_a_place_an_effect_and_a_check() -> None:
     for fault in known_faults().values():
         assert fault.do in EFFECTS[fault.at], fault
         assert set(fault.tools) <= TOOLS, fault
-        assert re.fullmatch(r"[a-z]+\.[a-z]+", fault.check), fault
+        assert re.fullmatch(r"[a-z]+(\.[a-z]+)+", fault.check), fault
         assert fault.symptom, fault
         assert fault.stage, fault
 

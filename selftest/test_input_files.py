@@ -200,6 +200,16 @@ def test_a_stream_left_early_leaves_no_process(pictures: Dataset) -> None:
     assert not any(worker.is_running() for worker in workers)
 
 
+def ignores_ctrl_c(_chunk: Sequence[int]) -> tuple[bool, int]:
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN, os.getpid()
+
+
+def test_workers_leave_ctrl_c_to_their_parent() -> None:
+    found = list(parallel.each_in_order(ignores_ctrl_c, range(64), workers=2))
+    assert {ignored for ignored, _ in found} == {True}
+    assert os.getpid() not in {worker for _, worker in found}
+
+
 def die(_chunk: Sequence[int]) -> int:
     os._exit(3)
 

@@ -86,7 +86,14 @@ def test_the_guides_result_file_byte_for_byte() -> None:
 
 @pytest.mark.parametrize(
     ("hits", "images", "text"),
-    [(871, 1000, "87.1%"), (0, 3, "0.0%"), (3, 3, "100.0%"), (2, 3, "66.67%"), (1, 800, "0.12%")],
+    [
+        (871, 1000, "87.1%"),
+        (0, 3, "0.0%"),
+        (3, 3, "100.0%"),
+        (2, 3, "66.67%"),
+        (1, 800, "0.12%"),
+        (1, 4000, "0.02%"),
+    ],
 )
 def test_percentages_as_the_guide_prints_them(hits: int, images: int, text: str) -> None:
     found = json.loads(result_json(TopN(images, 1000, (hits,), (hits,), (hits,))))

@@ -316,6 +316,16 @@ UNSIGNED = [
     ),
     Tampering("another SoC", other_soc, "does not list a Ascend310"),
     Tampering("classes of the checks alone", editing(rename_class_of_checks), "rests on weights="),
+    Tampering(
+        "old dumps, but not in the facts",
+        editing(lambda d: d["digests"]["dumps bs16"].update(sha256="5" * 64)),
+        "digests: not those of facts.jsonl",
+    ),
+    Tampering(
+        "another CANN, but not in the facts",
+        editing(lambda d: d["versions"].update(cann="9.0.0")),
+        "versions: not those of facts.jsonl",
+    ),
     Tampering("another log", replace_log, "logs/atc-bs16.txt: changed"),
     Tampering("a log removed", remove_log, "logs/atc-bs16.txt: missing"),
     Tampering("a report added", add_report, "report.html: added"),

@@ -102,6 +102,12 @@ def test_batch_sizes_agree_image_by_image(
     )
 
 
+@pytest.mark.states("accuracy.labels")
+def test_labels_belong_to_the_images(reference_predictions: Predictions, claim: Claim) -> None:
+    """Labels shifted by one class leave every file whole; PyTorch's answers tell."""
+    claim(accuracy.labels_check(reference_predictions))
+
+
 @pytest.mark.states("accuracy.classes", "accuracy.classes.largest_share")
 def test_answers_have_not_collapsed(
     spec: ModelSpec, onnx_predictions: dict[int, Predictions], claim: Claim
@@ -111,6 +117,7 @@ def test_answers_have_not_collapsed(
 
 
 @pytest.mark.npu
+@pytest.mark.every_variant
 @pytest.mark.states("om.images")
 @pytest.mark.usefixtures("om_model", "dataset")
 def test_om_infers_every_image(
@@ -121,6 +128,7 @@ def test_om_infers_every_image(
 
 
 @pytest.mark.npu
+@pytest.mark.every_variant
 @pytest.mark.states("agreement.scores", "agreement.decisions", "agreement.flips")
 def test_om_agrees_with_pytorch(
     om_measurement: OmMeasurement,

@@ -41,10 +41,11 @@ class OmDescription:
 def describe_om(
     om: Path, *, atc: Path, environment: VendorEnvironment, folder: Path
 ) -> OmDescription:
-    """Ask ATC what an ``.om`` holds: its display (``--mode=6``), then its graph (``--mode=1``).
+    """Ask ATC what an ``.om`` holds: its graph (``--mode=1``) and its display (``--mode=6``).
 
-    What neither of them says stays None: older versions do not have the display, and the graph
-    is not always complete.
+    The graph comes first: the display repeats the command line, and so what was asked for, not
+    what came of it. What neither of them says stays None: older versions do not have the display,
+    and the graph is not always complete.
 
     Args:
         om: The model.
@@ -58,13 +59,9 @@ def describe_om(
     folder.mkdir(parents=True, exist_ok=True)
     log, graph = folder / "om-info.log", folder / "om-graph.json"
     read_back = partial(run, env=environment.variables, cwd=folder, limit_s=LIMIT_S)
+    read_back([atc, "--mode=1", f"--om={om}", f"--json={graph}"], log=folder / "om-graph.log")
     display = read_back([atc, "--mode=6", f"--om={om}"], log=log)
-    described = describe_from_info(display.text)
-    if described.soc_version and described.input_shape:
-        return described
-    argv = [str(atc), "--mode=1", f"--om={om}", f"--json={graph}"]
-    read_back(argv, log=folder / "om-graph.log")
-    return _merged(described, describe_from_graph(_read(graph)))
+    return _merged(describe_from_graph(_read(graph)), describe_from_info(display.text))
 
 
 def describe_from_info(text: str) -> OmDescription:

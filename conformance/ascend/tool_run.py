@@ -83,6 +83,14 @@ class Run:
         return _tail(self.stdout_path) + _tail(self.stderr_path)
 
     @property
+    def strays(self) -> tuple[str, ...]:
+        """A note for each process that the tool left behind; they were ended."""
+        return tuple(
+            f"{Path(self.argv[0]).name} left a process behind, which was ended: {stray.command}"
+            for stray in self.left_behind
+        )
+
+    @property
     def ending(self) -> str:
         """How it ended, in words."""
         if self.timed_out:

@@ -193,6 +193,35 @@ def batch_checks(
     ]  # fmt: skip
 
 
+def labels_check(reference: Predictions) -> Check:
+    """PyTorch finds no more images right if every label is moved by a class, up or down.
+
+    Where it does, the labels count from another number: ERROR in the data, not FAIL of a model.
+    It is told from any model that is better than chance, on a few dozen images.
+    """
+    own = count_topn(reference).hits[DEPTH - 1]
+    moved = {step: _hits_if_moved(reference, step) for step in (-1, 1)}
+    step, most = max(moved.items(), key=lambda item: item[1])
+    surprise = 3 * (own + most + 1) ** 0.5
+    made = at_most(
+        "accuracy.labels",
+        most - own,
+        int(surprise),
+        unit=f"top{DEPTH} hits more if labels are moved by a class",
+        source="three standard deviations of a difference of two counts",
+        detail=f"{own} hits of {len(reference)} with the labels as they are, {most} with each "
+        f"moved by {step:+d}",
+        hint="the labels are shifted: do they count from 1, or belong to another list of classes?",
+    )
+    wrong = made.status is Status.FAIL
+    return msgspec.structs.replace(made, status=Status.ERROR) if wrong else made
+
+
+def _hits_if_moved(reference: Predictions, step: int) -> int:
+    labels = (reference.labels + step) % reference.classes
+    return count_topn(Predictions(reference.names, reference.scores, labels)).hits[DEPTH - 1]
+
+
 def collapse_checks(predictions: Predictions) -> list[Check]:
     """The answers still depend on the images: their classes are about as many as the labels'."""
     answers = predictions.scores.argmax(axis=1)

@@ -89,8 +89,21 @@ def _with_status(made: Check, status: Status) -> Check:
 
 
 def images_check(predictions: Predictions) -> Check:
-    """Every image has its result; what is missing, extra, stale or not finite was refused."""
-    return recorded("om.images", len(predictions), unit="images")
+    """Every image has its result; what is missing, extra, stale or not finite was refused.
+
+    One number for all classes is nothing that a model computes: ERROR.
+    """
+    made = recorded("om.images", len(predictions), unit="images")
+    flat = predictions.scores.min(axis=1) == predictions.scores.max(axis=1)
+    dead = [name for name, same in zip(predictions.names, flat, strict=True) if same]
+    if not dead:
+        return made
+    return msgspec.structs.replace(
+        made,
+        status=Status.ERROR,
+        detail=f"{len(dead)} images have one number for every class: {', '.join(dead[:_SHOWN])}",
+        hint="the tool wrote outputs that the chip never filled; see its log and the chip's health",
+    )
 
 
 def accuracy_records(topn: TopN) -> list[Check]:

@@ -1,0 +1,181 @@
+"""A standing emulated board, a warm store and a few photographs: what every row runs on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from conformance.check import Check, Status
+from conformance.evidence.record import OutcomeRecord, Record
+from conformance.imagenet.folders import open_dataset
+from emulator import EmulatedBoard, install
+from selftest.fault_rows import Row
+from selftest.fault_server import Ask, FaultServer
+from selftest.photographs import PHOTOGRAPHS, WEIGHTS
+from selftest.suites import checks, records
+
+IMAGES = 37
+BOARD_VARIABLE = "ASCEND_EMULATOR_BOARD"
+ALL_ON_BOARD = ("-m", "npu", "tests")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run found.
+
+    Attributes:
+        status: pytest's exit status.
+        seconds: How long it took.
+        work_s: Processor time of it and of every tool.
+        records: What it left on record.
+        output: What it printed.
+        running: Command lines of the board's tools that still run.
+    """
+
+    status: int
+    seconds: float
+    work_s: float
+    records: list[Record]
+    output: str
+    running: list[str]
+
+    def checks(self, check_id: str) -> list[Check]:
+        """Return the checks of one id."""
+        return [check for check in checks(self.records) if check.id == check_id]
+
+    def statuses(self) -> set[Status]:
+        """Return the statuses of all tests."""
+        return {row.status for row in self.records if isinstance(row, OutcomeRecord)}
+
+
+@dataclass(frozen=True)
+class FaultBench:
+    """Where the rows of one worker run."""
+
+    folder: Path
+    server: FaultServer
+    board: EmulatedBoard
+
+    @property
+    def store(self) -> Path:
+        """The artifact store."""
+        return self.folder / "store"
+
+    @property
+    def options(self) -> list[str]:
+        """Options of every run."""
+        return [
+            "--board=emulated",
+            f"--weights={WEIGHTS if WEIGHTS.exists() else 'sample'}",
+            f"--imagenet={self.folder / 'imagenet'}",
+        ]
+
+    def warm_up(self) -> Outcome:
+        """Fill the store by a run of every claim about the board."""
+        return self.run("warm", [*ALL_ON_BOARD, "--batch=1,16", "--tune=run"])
+
+    def clean(self, seed: int) -> Outcome:
+        """Run every claim about the board, which is another one of its kind."""
+        self.board.configure(seed=seed, faults=[])
+        return self.run(f"clean-{seed}", [*ALL_ON_BOARD, "--batch=1,16", "--tune=stored"])
+
+    def row(self, row: Row) -> Outcome:
+        """Run the test that must catch a row's fault."""
+        self.board.configure(seed=0, faults=[] if row.cause else [row.name])
+        arguments = [row.node, f"--batch={row.batch}"]
+        arguments.append("--tune=run" if row.om.endswith("tuned") else "--tune=off")
+        return self.run(row.name, arguments, row)
+
+    def run(self, name: str, arguments: list[str], row: Row | None = None) -> Outcome:
+        """Run the suite once in a folder of its own, which is removed."""
+        folder = self.folder / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "scratch").mkdir()
+        store = self._store_without(row.fresh, folder) if row and row.fresh else self.store
+        options = [
+            *("-q", "-p", "no:cacheprovider", "-p", "no:randomly"),
+            *(f"--artifacts={store}", f"--evidence={folder / 'evidence'}"),
+            *(f"--scratch={folder / 'scratch'}", *self.options, *arguments),
+        ]
+        ask = Ask(
+            arguments=tuple(options),
+            folder=str(folder),
+            environment={
+                "CONFORMANCE_EMULATED_BOARD": str(self.board.folder),
+                "TMPDIR": str(folder / "scratch"),
+            },
+            cause=row.cause if row else "",
+            hasty=bool(row and row.hasty),
+        )
+        status, seconds, work_s = self.server.run(ask)
+        output = (folder / "output.txt").read_text("utf-8", "replace")
+        found = records(folder / "evidence") if (folder / "evidence").exists() else []
+        running = still_running(self.board.folder)
+        outcome = Outcome(status, seconds, work_s, found, output, running)
+        shutil.rmtree(folder, ignore_errors=True)
+        return outcome
+
+    def _store_without(self, kinds: tuple[str, ...], folder: Path) -> Path:
+        """Return a copy of the store in which some kinds of artifacts are still to be made."""
+        copy = folder / "store"
+        shutil.copytree(
+            self.store, copy, copy_function=os.link, ignore=lambda _, names: {*kinds} & {*names}
+        )
+        return copy
+
+
+def make_bench(folder: Path, server: FaultServer) -> FaultBench:
+    """Make a board and a folder of photographs."""
+    prepare_photographs(folder / "imagenet")
+    return FaultBench(folder, server, install(folder / "board"))
+
+
+def prepare_photographs(target: Path) -> None:
+    """Copy the images of a subset, so that a row may spoil them.
+
+    Real photographs where they are, else drawn ones; their sides differ, so that every step of
+    resizing shows.
+    """
+    if PHOTOGRAPHS.is_dir():
+        source = PHOTOGRAPHS
+    else:
+        from conformance.imagenet.sample_images import write_sample
+
+        source = target.with_name("drawn")
+        write_sample(source)
+    chosen = open_dataset(source, 1000).subset(IMAGES)
+    (target / "val").mkdir(parents=True)
+    for image in chosen.images:
+        shutil.copyfile(image.path, target / "val" / image.name)
+    lines = [f"{image.name} {image.label}\n" for image in chosen.images]
+    (target / "val_label.txt").write_text("".join(lines), "utf-8")
+
+
+def still_running(board: Path, patience_s: float = 2.0) -> list[str]:
+    """Return the tools of a board that run on; they get a moment to end."""
+    deadline_s = time.monotonic() + patience_s
+    while (found := _tools_of(board)) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return found
+
+
+def _tools_of(board: Path) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            environment = path.read_bytes().split(b"\0")
+        except OSError:  # another user's, or gone
+            continue
+        if f"{BOARD_VARIABLE}={board}".encode() in environment:
+            try:
+                process = psutil.Process(int(path.parent.name))
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(" ".join(process.cmdline()))
+            except psutil.NoSuchProcess:
+                continue
+    return found

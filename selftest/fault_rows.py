@@ -1,0 +1,111 @@
+"""The rows of the fault matrix: what goes wrong, and which check must say so."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from conformance.check import Status
+from emulator import known_faults
+from selftest.suites import ROOT
+
+TABLE = Path(__file__).with_name("fault_matrix.toml")
+MODEL = "squeezenet1_1"
+# Claims about one .om; the others are about the model.
+OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.scores", "agreement.decisions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One way in which a port goes wrong.
+
+    Attributes:
+        name: Unique; of a row without ``cause``, the fault of the emulated board.
+        stage: Part of the chain that it belongs to.
+        symptom: What a user would have seen.
+        check: Id of the check that must catch it.
+        status: What this check must say.
+        says: What the check's message must contain, so that a reader knows the cause.
+        cause: What goes wrong on the host; empty for a fault of the board.
+        om: Which ``.om`` the test is about, such as ``bs16-tuned``.
+        batch: Batch sizes of the run.
+        fresh: Kinds of artifacts that the store must not have yet.
+        hasty: Whether time limits are cut to seconds.
+        gap: Why this row is not caught; then it must not be.
+    """
+
+    name: str
+    stage: str
+    symptom: str
+    check: str
+    status: Status
+    says: str
+    cause: str = ""
+    om: str = "bs16"
+    batch: str = "1,16"
+    fresh: tuple[str, ...] = ()
+    hasty: bool = False
+    gap: str = ""
+
+    @property
+    def node(self) -> str:
+        """The test that makes the check, for pytest."""
+        suffix = f"[{MODEL}-{self.om}]" if self.check.startswith(OF_ONE_OM) else ""
+        return stated_by()[self.check] + suffix
+
+
+@cache
+def known_rows() -> dict[str, Row]:
+    """Every row by its name."""
+    tables = tomllib.loads(TABLE.read_text("utf-8"))
+    rows = [_board_row(table) for table in tables["board"]]
+    rows += [_row(table) for table in tables["host"]]
+    found = {row.name: row for row in rows}
+    assert len(found) == len(rows), "two rows have one name"
+    return found
+
+
+def _board_row(table: dict[str, object]) -> Row:
+    fault = known_faults()[str(table["name"])]
+    return _row({"stage": fault.stage, "symptom": fault.symptom, "check": fault.check, **table})
+
+
+def _row(table: dict[str, object]) -> Row:
+    fresh = table.pop("fresh", ())
+    assert isinstance(fresh, list | tuple)
+    status = Status(str(table.pop("status")))
+    return Row(status=status, fresh=tuple(fresh), **table)  # type: ignore[arg-type]  # TOML's types
+
+
+@cache
+def stated_by() -> dict[str, str]:
+    """Return the test that states each check, as ``tests/FILE.py::NAME``."""
+    return {
+        check_id: f"tests/{path.name}::{function}"
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        for function, check_ids in _stated_in(path)
+        for check_id in check_ids
+    }
+
+
+def _stated_in(path: Path) -> Iterator[tuple[str, list[str]]]:
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            marks = [mark for mark in node.decorator_list if ast.unparse(mark).startswith(STATES)]
+            yield (
+                node.name,
+                [
+                    argument.value
+                    for mark in marks
+                    if isinstance(mark, ast.Call)
+                    for argument in mark.args
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+                ],
+            )
+
+
+STATES = "pytest.mark.states("

@@ -1,0 +1,322 @@
+"""Baselines, acceptance, regressions, waivers and expected failures."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from conformance.__main__ import main
+from conformance.check import Status, equal
+from conformance.errors import EvidenceError
+from conformance.evidence.baseline import (
+    Baseline,
+    baseline_path,
+    kept_figures,
+    read_baseline,
+    regression_checks,
+)
+from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.expected import read_expected, row_for, stale_rows
+from conformance.evidence.gate import Requirement, read_gates
+from conformance.evidence.regression import compare_with_baselines
+from selftest.made_bundles import MODEL, make_bundle, relaxed_gates
+from selftest.made_suite import SECOND, Suite
+
+WAIVER = """
+[[waivers]]
+id = "throughput.card"
+reason = "new driver"
+owner = "release team"
+expires = {expires}
+"""
+
+
+class Shelf:
+    """Baselines in a folder, and the command that accepts into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.gates_file = relaxed_gates(folder)
+        self.gates = read_gates(self.gates_file)
+        self.path = folder / "baselines/device/Ascend310" / f"{MODEL}.json"
+
+    def bundle(self, name: str, **options: object) -> Path:
+        return make_bundle(self.folder / name, self.gates, **options)  # type: ignore[arg-type]  # each test gives what it is about
+
+    def accept(self, bundle: Path, *options: str) -> int:
+        words = ["accept", str(bundle), f"--gates={self.gates_file}", *options]
+        return main([*words, f"--baselines={self.folder / 'baselines'}"])
+
+    def waivers(self, expires: str, text: str = WAIVER) -> str:
+        path = self.folder / "waivers.toml"
+        path.write_text(text.format(expires=expires))
+        return f"--waivers={path}"
+
+    def read(self) -> Baseline:
+        found = read_baseline(self.path)
+        assert found
+        return found
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "shelf")
+
+
+def test_a_conformant_run_becomes_the_baseline(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+    out = capsys.readouterr().out
+    assert "throughput.card [squeezenet1_1 batch=1 tuned=no]: 10000 fps (new)" in out
+    baseline = shelf.read()
+    assert (baseline.board, baseline.soc_version) == ("device", "Ascend310")
+    assert baseline.versions["cann"] == "8.0.0"
+    assert {figure.id for figure in baseline.figures} == {
+        "throughput.card", "throughput.recorded",
+        "accuracy.published.top1", "accuracy.published.top5",
+    }  # fmt: skip
+    assert shelf.accept(shelf.bundle("faster", fps=11_000.0)) == 0
+    assert "10000 -> 11000 fps (+10.00 %)" in capsys.readouterr().out
+
+
+def test_a_lower_figure_needs_a_waiver(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+    before = shelf.path.read_bytes()
+    slower = shelf.bundle("slower", fps=9_800.0)
+    assert shelf.accept(slower) == 2
+    assert "10000 before, 9800 now" in capsys.readouterr().err
+    assert shelf.accept(slower, shelf.waivers("2020-01-01")) == 2  # expired
+    assert shelf.accept(slower, shelf.waivers("2999-01-01")) == 2  # the recorded figures too
+    assert shelf.path.read_bytes() == before
+    both = WAIVER + WAIVER.replace("throughput.card", "throughput.recorded")
+    assert shelf.accept(slower, shelf.waivers("2999-01-01", both)) == 0
+    assert "waived until 2999-01-01: throughput.card, new driver" in capsys.readouterr().out
+    assert {waiver.owner for waiver in shelf.read().waivers} == {"release team"}
+
+
+def test_noise_is_no_loss(shelf: Shelf) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+    assert shelf.accept(shelf.bundle("noisy", fps=9_900.0)) == 0
+
+
+def test_a_figure_cannot_be_left_out(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+
+    def untuned(demand: Requirement) -> bool:
+        return demand.id != "throughput.card"
+
+    bundle = shelf.bundle("less", gate="board", wanted=untuned)
+    assert shelf.accept(bundle) == 2  # not conformant
+    assert "only a conformant run" in capsys.readouterr().err
+    assert shelf.accept(shelf.bundle("board", gate="board")) == 2
+    assert "not measured now" in capsys.readouterr().err
+
+
+def test_only_runs_on_a_board_are_accepted(shelf: Shelf) -> None:
+    emulated = shelf.bundle("emulated", gate="rehearsal", board="emulated")
+    assert shelf.accept(emulated) == 0
+    assert (shelf.folder / f"baselines/emulated/Ascend310/{MODEL}.json").exists()
+    assert not shelf.path.exists()
+    with pytest.raises(EvidenceError, match="no baseline for such a run"):
+        baseline_path(shelf.folder, "none", "", MODEL)
+    with pytest.raises(EvidenceError, match="no baseline for such a run"):
+        baseline_path(shelf.folder, "device", "../..", MODEL)
+
+
+def test_an_edited_bundle_is_not_accepted(shelf: Shelf) -> None:
+    bundle = shelf.bundle("first")
+    (bundle / "logs/atc-bs16.txt").write_text("other")
+    assert shelf.accept(bundle) == 2
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"model": 1}', "[]", "\x00"])
+def test_a_damaged_baseline_is_refused(shelf: Shelf, content: str) -> None:
+    shelf.path.parent.mkdir(parents=True)
+    shelf.path.write_text(content)
+    with pytest.raises(EvidenceError, match="baseline cannot be read"):
+        read_baseline(shelf.path)
+    assert shelf.accept(shelf.bundle("first")) == 2
+
+
+def test_a_moved_baseline_is_refused(shelf: Shelf) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+    moved = shelf.path.parent.parent / "Ascend310P3" / shelf.path.name
+    moved.parent.mkdir()
+    shelf.path.rename(moved)
+    with pytest.raises(EvidenceError, match="something else"):
+        read_baseline(moved)
+
+
+@pytest.mark.parametrize(
+    ("fps", "status"), [(9_860.0, Status.PASS), (9_840.0, Status.FAIL), (12_000.0, Status.PASS)]
+)
+def test_a_run_is_compared_within_its_noise(shelf: Shelf, fps: float, status: Status) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+    run = read_evidence(shelf.bundle("next", fps=fps))
+    checks = regression_checks(
+        kept_figures(run.checks, shelf.gates, MODEL), shelf.read(), shelf.gates
+    )
+    card = [check for check in checks if check.id == "regression.throughput.card"]
+    assert {check.status for check in card} == {status}
+    assert "pytest 'tests/test_made.py" in card[0].hint
+
+
+def test_a_stated_spread_widens_the_noise(shelf: Shelf) -> None:
+    run = read_evidence(shelf.bundle("first"))
+    spread = tuple(
+        msgspec.structs.replace(
+            made, check=msgspec.structs.replace(made.check, id="throughput.card.spread", value=4.0)
+        )
+        for made in run.checks
+        if made.check.id == "throughput.card"
+    )
+    figures = kept_figures((*run.checks, *spread), shelf.gates, MODEL)
+    card = next(figure for figure in figures if figure.id == "throughput.card")
+    assert card.spread_pct == 4.0
+    assert card.bound(1.5) == pytest.approx(9_600)
+
+
+def test_a_missing_baseline_is_said(shelf: Shelf) -> None:
+    run = read_evidence(shelf.bundle("first"))
+    compared = compare_with_baselines(
+        run, gates_file=shelf.gates_file, baselines=shelf.folder / "none", models=[MODEL]
+    )
+    assert compared.notes == [f"no baseline for device/Ascend310/{MODEL}"]
+    assert not compared.records
+
+
+FIGURE = """
+import pytest
+from conformance.check import at_least
+from conformance.evidence.facts import record_board, record_class
+
+@pytest.mark.states("made.second")
+def test_second(claim, model, run):
+    record_board(run.folder, "Ascend310", ["0:0"])
+    record_class(run.folder, "board", "emulated", {"marked": "npu-smi"})
+    claim(at_least("made.second", VALUE, 50, unit="fps"))
+"""
+
+
+def test_every_run_is_compared_with_its_baseline(tmp_path: Path) -> None:
+    suite = Suite(tmp_path / "checkout")
+    gates = suite.folder / "gates.toml"
+    row = '[[checks]]\nids = ["made.second"]\ngates = ["host"]\nbaseline = "higher"\n'
+    gates.write_text(gates.read_text().replace(', "made.second"', "") + row)
+    suite.second(FIGURE, value=100)
+    first = suite.run()
+    assert first.status == 0
+    assert "no baseline for emulated/Ascend310/squeezenet1_1" in first.output
+    words = ["accept", str(first.bundle), f"--gates={gates}"]
+    assert main([*words, f"--baselines={suite.folder / 'baselines'}"]) == 0
+    assert suite.run().status == 0
+    suite.second(FIGURE, value=90)
+    slower = suite.run("-n", "2")
+    assert slower.status == 10
+    assert "FAIL: regression.made.second" in slower.output
+    assert suite.run(gate="").status == 1
+    suite.second(FIGURE, value=100)
+    path = next((suite.folder / "baselines").rglob("*.json"))
+    path.write_text("{")
+    damaged = suite.run()
+    assert damaged.status == 12
+    assert "baseline cannot be read" in damaged.output
+
+
+ROW = """
+[[failures]]
+id = "made.second"
+reason = "known"
+link = "https://example.org/1"
+expires = {expires}
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    made = Suite(tmp_path / "checkout")
+    (made.folder / "expected_failures.toml").write_text(ROW.format(expires="2999-01-01"))
+    made.second(SECOND, value=2)
+    return made
+
+
+def test_an_expected_failure_keeps_the_run_green(suite: Suite) -> None:
+    ended = suite.run("-n", "2", gate="")
+    assert ended.status == 0
+    assert "1 xfailed" in ended.output
+    assert [m.check.status for m in ended.read().checks if m.check.id == "made.second"] == ["FAIL"]
+
+
+def test_an_expected_failure_that_holds_is_red(suite: Suite) -> None:
+    suite.second(SECOND, value=1)
+    ended = suite.run(gate="")
+    assert ended.status == 1
+    assert "expected to fail, and holds" in ended.output
+    assert suite.run().status == 11
+
+
+def test_a_crash_is_never_expected(suite: Suite) -> None:
+    suite.second(SECOND.replace("claim(", "raise OSError('gone'); claim("))
+    assert suite.run(gate="").status == 1
+
+
+def test_an_expired_row_counts_no_more(suite: Suite) -> None:
+    (suite.folder / "expected_failures.toml").write_text(ROW.format(expires="2020-01-01"))
+    ended = suite.run(gate="")
+    assert ended.status == 1
+    assert "stale row of expected_failures.toml: expired" in ended.output
+
+
+def test_a_stale_row_is_reported_on_full_runs(suite: Suite) -> None:
+    rows = ROW.format(expires="2999-01-01") + ROW.replace("second", "gone").format(
+        expires="2999-01-01"
+    )
+    (suite.folder / "expected_failures.toml").write_text(rows)
+    assert "names no check: made.gone" in suite.run(gate="").output
+    assert "stale row" not in suite.run("-k", "second", gate="").output
+
+
+def test_other_failures_are_not_covered(suite: Suite) -> None:
+    rows = ROW.format(expires="2999-01-01") + 'coordinates = {model = "other"}\n'
+    (suite.folder / "expected_failures.toml").write_text(rows)
+    assert suite.run(gate="").status == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[failures]]\n",
+        ROW.format(expires='"soon"'),
+        ROW.format(expires="2999-01-01").replace("https", "file"),
+        ROW.format(expires="2999-01-01") + "speed = 1\n",
+        "failures = 1",
+        "[[",
+    ],
+)
+def test_damaged_rows_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "expected_failures.toml"
+    path.write_text(text)
+    with pytest.raises(EvidenceError, match="expected failures cannot be read"):
+        read_expected(path)
+
+
+def test_damaged_rows_are_a_usage_error(suite: Suite) -> None:
+    (suite.folder / "expected_failures.toml").write_text("[[")
+    assert suite.run(gate="").status == 4
+
+
+def test_rows_hold_to_their_last_day(tmp_path: Path) -> None:
+    path = tmp_path / "expected_failures.toml"
+    path.write_text(ROW.format(expires="2026-05-01"))
+    rows = read_expected(path)
+    check = equal("made.second", 1, 2)
+    last, after = dt.date(2026, 5, 1), dt.date(2026, 5, 2)
+    assert row_for(check, rows, last)
+    assert row_for(check, rows, after) is None
+    assert stale_rows(rows, [check], last) == []
+    assert stale_rows(rows, [check], after)[0].startswith("expired")
