@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -372,6 +374,22 @@ def test_command_writes_beside_the_bundle(
     assert main(["report", str(good), f"--output={tmp_path / 'x.html'}", "--no-thumbnails"]) == 0
     assert (tmp_path / "x.html").exists()
     assert main(["report", str(good), f"--imagenet={tmp_path / 'nowhere'}"]) == 2
+
+
+def test_board_without_jinja2_says_where_to_render(
+    good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["report", str(good)]) == 2
+    assert (
+        "on another machine with `python -m conformance report BUNDLE`" in capsys.readouterr().err
+    )
+
+
+def test_other_commands_do_not_wait_for_jinja2() -> None:
+    code = "import conformance.__main__, sys; print({'jinja2', 'matplotlib', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_wilson_interval() -> None:
