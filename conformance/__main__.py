@@ -10,6 +10,7 @@ from conformance import (
     board_bundle_command,
     bundle_commands,
     epsilon_command,
+    report_command,
     schema_command,
     store_command,
 )
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         store_command,
         bundle_commands,
         accept_command,
+        report_command,
         epsilon_command,
         board_bundle_command,
         schema_command,

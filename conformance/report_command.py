@@ -1,0 +1,62 @@
+"""``python -m conformance report BUNDLE``: the page for readers, made where there is no board."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from conformance.config import SAMPLE, STANDARD_IMAGENET
+from conformance.evidence.report.page import write_report
+
+VARIABLE = "CONFORMANCE_IMAGENET"
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``report`` to the command line."""
+    text = "write one HTML file that shows what is in a bundle"
+    parser = commands.add_parser("report", help=text, description=text)
+    parser.set_defaults(run=report_bundle)
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that a run wrote")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="default: BUNDLE.html beside the bundle, whose own files a statement names",
+    )
+    parser.add_argument(
+        "--imagenet",
+        metavar="DIR",
+        type=Path,
+        help=f"where the images lie (default: ${VARIABLE}, else {STANDARD_IMAGENET} if readable)",
+    )
+    parser.add_argument(
+        "--no-thumbnails", action="store_true", help="show no image: some may not be handed on"
+    )
+
+
+def report_bundle(arguments: argparse.Namespace) -> int:
+    """Write the report and say where it is.
+
+    Raises:
+        EvidenceError: The bundle cannot be read, or the page cannot be written.
+        DatasetError: The named folder of images is not there.
+    """
+    bundle: Path = arguments.bundle
+    output = arguments.output or bundle.absolute().with_name(f"{bundle.absolute().name}.html")
+    path = write_report(
+        bundle,
+        output,
+        images=arguments.imagenet or _known_images(),
+        thumbnails=not arguments.no_thumbnails,
+    )
+    print(f"report: {path}")
+    return 0
+
+
+def _known_images() -> Path | None:
+    """Return the folder of images that the user names for every run, or the standard one."""
+    named = os.environ.get(VARIABLE, "")
+    if named and named != SAMPLE:
+        return Path(named)
+    return STANDARD_IMAGENET if os.access(STANDARD_IMAGENET, os.R_OK) else None
