@@ -14,6 +14,7 @@ from conformance.check import Check, Status
 from conformance.evidence.record import OutcomeRecord, Record
 from conformance.imagenet.folders import open_dataset
 from emulator import EmulatedBoard, install
+from emulator.tenants import RUN_FOLDER, USED_MARK
 from selftest.fault_rows import Row
 from selftest.fault_server import Ask, FaultServer
 from selftest.photographs import PHOTOGRAPHS, WEIGHTS
@@ -67,6 +68,11 @@ class FaultBench:
         return self.folder / "store"
 
     @property
+    def names(self) -> list[str]:
+        """Stems of the photographs, in order."""
+        return sorted(path.stem for path in (self.folder / "imagenet" / "val").iterdir())
+
+    @property
     def options(self) -> list[str]:
         """Options of every run."""
         return [
@@ -87,7 +93,8 @@ class FaultBench:
     def row(self, row: Row) -> Outcome:
         """Run the test that must catch a row's fault."""
         self.board.configure(seed=0, faults=[] if row.cause else [row.name])
-        arguments = [row.node, f"--batch={row.batch}"]
+        (self.board.folder / RUN_FOLDER / USED_MARK).unlink(missing_ok=True)
+        arguments = [row.node, f"--batch={row.batch}", *row.more]
         arguments.append("--tune=run" if row.om.endswith("tuned") else "--tune=off")
         return self.run(row.name, arguments, row)
 

@@ -29,11 +29,13 @@ class Row:
         symptom: What a user would have seen.
         check: Id of the check that must catch it.
         status: What this check must say.
-        says: What the check's message must contain, so that a reader knows the cause.
+        says: What the check's message must contain, so that a reader knows the cause; the stems
+            of the first, second and last photograph stand for ``{first}``, ``{second}``, ``{last}``.
         cause: What goes wrong on the host; empty for a fault of the board.
         om: Which ``.om`` the test is about, such as ``bs16-tuned``.
         batch: Batch sizes of the run.
         fresh: Kinds of artifacts that the store must not have yet.
+        more: Further options of the run.
         hasty: Whether time limits are cut to seconds.
         gap: Why this row is not caught; then it must not be.
     """
@@ -48,6 +50,7 @@ class Row:
     om: str = "bs16"
     batch: str = "1,16"
     fresh: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     hasty: bool = False
     gap: str = ""
 
@@ -75,10 +78,9 @@ def _board_row(table: dict[str, object]) -> Row:
 
 
 def _row(table: dict[str, object]) -> Row:
-    fresh = table.pop("fresh", ())
-    assert isinstance(fresh, list | tuple)
     status = Status(str(table.pop("status")))
-    return Row(status=status, fresh=tuple(fresh), **table)  # type: ignore[arg-type]  # TOML's types
+    lists = {name: tuple(value) for name, value in table.items() if isinstance(value, list)}
+    return Row(status=status, **{**table, **lists})  # type: ignore[arg-type]  # TOML's types
 
 
 @cache
