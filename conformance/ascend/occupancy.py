@@ -60,13 +60,13 @@ def chip_use(
     table = read_table()
     _listed(table, key)
     if table.users is not None and key[0] in table.npus_spoken_of:
-        others = [
-            f"{user.pid} {user.name}".rstrip()
-            for user in table.users
-            if (user.npu, user.chip) == key and user.pid not in own_pids
-        ]
+        on_it = [user for user in table.users if (user.npu, user.chip) == key]
+        others = [f"{user.pid} {user.name}" for user in on_it if user.pid not in own_pids]
         if others:
-            return ChipUse(Occupancy.BUSY, f"processes: {', '.join(others)}")
+            named = ", ".join(map(str.rstrip, others))
+            return ChipUse(Occupancy.BUSY, f"processes: {named}")
+        if on_it:  # the load is ours
+            return ChipUse(Occupancy.IDLE, "no process on it but ours")
         return _without_process(read_table, key, _listed(table, key), samples, between_s)
     seen = [_listed(table, key)]
     for _ in range(samples - 1):
@@ -91,7 +91,7 @@ def _without_process(
         time.sleep(between_s)
         loads.append(_listed(read_table(), key).aicore_pct)
     if loads[-1]:
-        return ChipUse(Occupancy.BUSY, f"no process is named, but AICore load is {loads} %")
+        return ChipUse(Occupancy.UNKNOWN, f"no process is named, but AICore load is {loads} %")
     return ChipUse(Occupancy.IDLE, "no process on it")
 
 
