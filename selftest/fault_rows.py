@@ -18,6 +18,9 @@ MODEL = "squeezenet1_1"
 # Claims about one .om; the others are about the model.
 OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.scores", "agreement.decisions")
 
+# Claims about one pool of inputs, of one batch size and scale.
+OF_ONE_POOL = ("export.parity.", "export.finite", "export.decisions")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -29,8 +32,8 @@ class Row:
         symptom: What a user would have seen.
         check: Id of the check that must catch it.
         status: What this check must say.
-        says: What the check's message must contain, so that a reader knows the cause; the stems
-            of the first, second and last photograph stand for ``{first}``, ``{second}``, ``{last}``.
+        says: What the check's message must contain, so that a reader knows the cause;
+            ``{first}``, ``{second}`` and ``{last}`` stand for the photographs' stems.
         cause: What goes wrong on the host; empty for a fault of the board.
         om: Which ``.om`` the test is about, such as ``bs16-tuned``.
         batch: Batch sizes of the run.
@@ -58,7 +61,8 @@ class Row:
     def node(self) -> str:
         """The test that makes the check, for pytest."""
         suffix = f"[{MODEL}-{self.om}]" if self.check.startswith(OF_ONE_OM) else ""
-        return stated_by()[self.check] + suffix
+        of_one_pool = self.check.startswith(OF_ONE_POOL)
+        return stated_by()[self.check] + (f"[x1-bs1-{MODEL}]" if of_one_pool else suffix)
 
 
 @cache
