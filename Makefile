@@ -11,16 +11,30 @@ PYTEST := $(VENV)/bin/python -m pytest
 WEIGHTS := $(wildcard $(DATA)/squeezenet1_1-fp16-rounded.pth)
 IMAGES := $(wildcard $(DATA)/imagenet-sample)
 
-.PHONY: conformance test selftest lint bench venv faults
+# With a board the main job is that board's gate, else a rehearsal on the emulated one.
+BOARD := $(wildcard /dev/davinci*)$(shell command -v npu-smi)
+ifneq ($(BOARD),)
+GATE ?= board
+MAIN := --gate=$(GATE)
+else
+GATE ?= rehearsal
+MAIN := --gate=$(GATE) --board=emulated --tune=run --batch=1,16 --weights=sample --imagenet=sample
+endif
+
+.PHONY: conformance test selftest lint bench faults board-bundle venv
 .DELETE_ON_ERROR:
 
-conformance: venv  ## the main job: every claim that can be checked here
-	$(PYTEST) -m "not npu" $(ARGS)
+conformance: venv  ## the main job: the whole chain under a gate, ending in a verdict
+	$(PYTEST) $(MAIN) $(ARGS)
 
 test: selftest  ## the suite's own tests, then the claims on its sample and on real input
 	$(PYTEST) -m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)
 ifneq ($(and $(WEIGHTS),$(IMAGES)),)
 	$(PYTEST) -m "not npu" -n 2 --weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
+	$(PYTEST) -m npu --board=emulated --tune=run --inference-tool=benchmark \
+		--weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
+	$(PYTEST) -m npu --board=emulated --tune=run --inference-tool=ais_bench \
+		--weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
 endif
 
 selftest: venv
@@ -39,6 +53,9 @@ lint: venv  ## style, types, import contracts
 
 bench: venv  ## speed of this suite, side by side with what it replaces
 	$(VENV)/bin/python -m benchmarks
+
+board-bundle: venv  ## one archive for a board without network: ARCH=aarch64 or x86_64
+	$(VENV)/bin/python -m conformance board-bundle --arch=$(or $(ARCH),aarch64) $(ARGS)
 
 venv: $(INSTALLED)
 

@@ -11,4 +11,5 @@ pytest_plugins = [
     "fixtures.expected",
     "fixtures.gate",
     "fixtures.ending",
+    "fixtures.nothing_ran",
 ]

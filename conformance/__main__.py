@@ -7,6 +7,7 @@ import sys
 
 from conformance import (
     accept_command,
+    board_bundle_command,
     bundle_commands,
     epsilon_command,
     schema_command,
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         bundle_commands,
         accept_command,
         epsilon_command,
+        board_bundle_command,
         schema_command,
     ):
         command.add_parser(commands)

@@ -119,6 +119,11 @@ class Store:
     on_event: Event = field(default=lambda *_: None)
     _opened: dict[str, Artifact] = field(default_factory=dict)
 
+    @property
+    def opened(self) -> tuple[Artifact, ...]:
+        """Every artifact that was used, in the order of first use."""
+        return tuple(self._opened.values())
+
     def get(self, request: Request, build: Build) -> Artifact:
         """Return the artifact, building it under a lock if the store does not have it whole.
 

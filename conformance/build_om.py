@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,13 @@ from filelock import FileLock
 
 from conformance.artifacts import Request, Value, file_sha256
 from conformance.ascend.aipp import CONFIG_NAME
+from conformance.ascend.atc import LIMIT_S as ATC_LIMIT_S
 from conformance.ascend.atc import LOG_NAME, ConvertedModel, convert
 from conformance.ascend.conversion import Conversion, conversion_of
 from conformance.ascend.host import AscendHost
+from conformance.ascend.tuning import LIMIT_S as TUNING_LIMIT_S
 from conformance.ascend.tuning import TuningNeeds, tune
+from conformance.ascend.work_folder import work_place
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
 from conformance.om_key import OmKey
@@ -24,6 +26,8 @@ from conformance.spec import ModelSpec
 OM_FILE = "model.om"
 # The emulated tuner needs none of what the real one takes.
 NO_NEEDS = TuningNeeds(memory_gib=0, disk_gib=0)
+# Another suite may be tuning, which takes half a day.
+LOCK_WAIT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class OmBuilder:
             batch=key.batch,
             soc_version=self._host.soc,
             variant=key.variant,
+            log_level=self._host.config.atc_log,
         )
         request = self._request(conversion, key)
         if key.tuned:
@@ -126,7 +131,8 @@ class OmBuilder:
 
     def _convert(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
         # One ATC at a time: each takes gigabytes and all cores.
-        with self._one_at_a_time(), self._host.locks.machine(exclusive=False, wait_s=3600):
+        machine = self._host.locks.machine(exclusive=False, wait_s=LOCK_WAIT_S)
+        with self._one_at_a_time(), machine:
             return self._made(
                 into,
                 lambda folder: convert(
@@ -134,6 +140,7 @@ class OmBuilder:
                     atc=self._host.atc(),
                     environment=self._host.environment,
                     folder=folder,
+                    limit_s=self._host.config.time_limits * ATC_LIMIT_S,
                 ),
             )
 
@@ -151,17 +158,21 @@ class OmBuilder:
                 device_id=device.acl_id,
                 after_run=self._host.guard(),
                 needs=NO_NEEDS if board.emulated else None,
+                limit_s=self._host.config.time_limits * TUNING_LIMIT_S,
             )
             facts.update(tuned_by=tuned.method, bank_sha256=tuned.bank_sha256)
             facts.update(improvement=tuned.improvement)
             return tuned.model
 
-        with self._one_at_a_time(), self._host.locks.chips([device.chip.key], wait_s=24 * 3600):
+        chip = self._host.locks.chips([device.chip.key], wait_s=LOCK_WAIT_S)
+        machine = self._host.locks.machine(exclusive=False, wait_s=LOCK_WAIT_S)
+        with self._one_at_a_time(), chip, machine:
             return {**self._made(into, made), **facts}
 
     def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:
-        with tempfile.TemporaryDirectory(dir=self._scratch(), prefix="atc-") as folder:
-            model = make(Path(folder) / "work")
+        records = self._host.run_folder / "om" / "failed"
+        with work_place(self._host.config.scratch, "atc-", records) as folder:
+            model = make(folder / "work")
             shutil.copyfile(model.om, into / OM_FILE)
             shutil.copyfile(model.run.stdout_path, into / LOG_NAME)
             return {
@@ -176,7 +187,3 @@ class OmBuilder:
         folder = self._builder.store.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / "atc.lock")
-
-    def _scratch(self) -> Path:
-        self._host.config.scratch.mkdir(parents=True, exist_ok=True)
-        return self._host.config.scratch

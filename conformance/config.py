@@ -56,6 +56,8 @@ class RunConfig:
     inference_tool_path: Path | None
     ascend_python: Path | None
     tune: str
+    atc_log: str
+    time_limits: float
     profiling: Path | None
     artifacts: Path
     scratch: Path
@@ -83,6 +85,13 @@ def positive_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"needs a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def positive_factor(text: str) -> float:
+    """Parse a finite number above 0, such as 2 or 0.5."""
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or not float(text):
+        raise ValueError(f"needs a number above 0 such as 2 or 0.5, got {text!r}")
+    return float(text)
 
 
 def counts(text: str) -> tuple[int, ...]:
@@ -168,7 +177,8 @@ OPTIONS = (
         "what npu-smi says", "CONFORMANCE_SOC",
     ),
     Option(
-        "chips", "0,1", "ACL device ids to use", chip_ids, "the first idle one",
+        "chips", "0,1", "ACL device ids to use; the first idle one of several", chip_ids,
+        "the first idle one",
         "CONFORMANCE_CHIPS",
     ),
     Option(
@@ -187,6 +197,14 @@ OPTIONS = (
     Option(
         "tune", "MODE", "`stored`: use tuned models of the store, `run`: tune (hours), `off`",
         one_of("stored", "run", "off"), "stored",
+    ),
+    Option(
+        "atc-log", "LEVEL", "what ATC logs: `debug`, `info`, `warning`, `error` or `null`",
+        one_of("debug", "info", "warning", "error", "null"), "error",
+    ),
+    Option(
+        "time-limits", "FACTOR", "multiply the time limits of the vendor's tools by FACTOR",
+        positive_factor, "1",
     ),
     Option(
         "profiling", "DIR", "folder with op_statistic_*.csv or op_summary_*.csv of a profiled run",
@@ -242,6 +260,8 @@ def resolve(
         inference_tool_path=chosen["inference-tool-path"],
         ascend_python=chosen["ascend-python"],
         tune=chosen["tune"] or "stored",
+        atc_log=chosen["atc-log"] or "error",
+        time_limits=chosen["time-limits"] or 1.0,
         profiling=chosen["profiling"],
         scratch=chosen["scratch"] or Path(tempfile.gettempdir()),
         artifacts=chosen["artifacts"] or default_artifacts_folder(environ),

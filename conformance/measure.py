@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from conformance.artifacts import Request
 from conformance.build import Builder, source_digest, versions
+from conformance.evidence.run_bundle import add_predictions
 from conformance.imagenet.batches import InputBatch, stream_batches
 from conformance.imagenet.parallel import usable_cores
 from conformance.predictions import Predictions
@@ -30,6 +31,7 @@ class Measurer:
 
     def __init__(self, builder: Builder, run_folder: Path) -> None:
         self._builder = builder
+        self._run_folder = run_folder
         self._folder = run_folder / "predictions"
         self._made: dict[str, Predictions] = {}
 
@@ -39,7 +41,7 @@ class Measurer:
         Raises:
             DatasetError: An image cannot be prepared.
         """
-        return self._once(f"torch {spec.name}", lambda: self._reference(spec))
+        return self._once(f"torch {spec.name}", lambda: self._kept_reference(spec))
 
     def onnx(self, spec: ModelSpec, batch: int) -> Predictions:
         """Return ONNX Runtime's scores of every image, inferred in batches of one size.
@@ -59,6 +61,13 @@ class Measurer:
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
+
+    def _kept_reference(self, spec: ModelSpec) -> Predictions:
+        found = self._reference(spec)
+        keep_predictions(
+            self._run_folder, f"{spec.name} torch", "torch", {"model": spec.name}, found
+        )
+        return found
 
     def _reference(self, spec: ModelSpec) -> Predictions:
         dataset = self._builder.dataset(spec)
@@ -94,13 +103,17 @@ class Measurer:
         from conformance.runners.onnxruntime_runner import infer_with_onnxruntime
 
         dataset = self._builder.dataset(spec)
-        return infer_with_onnxruntime(
+        found = infer_with_onnxruntime(
             self._builder.onnx_model(spec),
             self._batches(spec, batch, f"ONNX Runtime, batch {batch}"),
             dataset.names,
             dataset.labels,
             threads=share_of_cores(),
         )
+        place: dict[str, str | int] = {"model": spec.name, "batch": batch}
+        name = f"{spec.name} onnxruntime bs{batch}"
+        keep_predictions(self._run_folder, name, "onnxruntime", place, found)
+        return found
 
     def _batches(self, spec: ModelSpec, batch: int, title: str) -> Iterable[InputBatch]:
         images = self._builder.dataset(spec).images
@@ -121,6 +134,25 @@ class Measurer:
                 unfinished.replace(path)
         dataset = self._builder.dataset(spec)
         return Predictions(dataset.names, np.load(path, allow_pickle=False), dataset.labels)
+
+
+def keep_predictions(
+    run_folder: Path,
+    name: str,
+    engine: str,
+    place: Mapping[str, str | int],
+    found: Predictions,
+) -> None:
+    """Put predictions into the run's evidence, from which hits can be counted again."""
+    add_predictions(
+        run_folder,
+        name,
+        engine,
+        coordinates=dict(place),
+        names=found.names,
+        labels=found.labels,
+        scores=found.scores,
+    )
 
 
 def share_of_cores() -> int:

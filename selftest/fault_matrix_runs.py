@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from conformance.check import Check, Status
+from conformance.check import Check
 from conformance.evidence.record import OutcomeRecord, Record
 from conformance.imagenet.folders import open_dataset
 from emulator import EmulatedBoard, install
@@ -49,9 +49,10 @@ class Outcome:
         """Return the checks of one id."""
         return [check for check in checks(self.records) if check.id == check_id]
 
-    def statuses(self) -> set[Status]:
-        """Return the statuses of all tests."""
-        return {row.status for row in self.records if isinstance(row, OutcomeRecord)}
+    @property
+    def ends(self) -> list[OutcomeRecord]:
+        """How each test ended."""
+        return [record for record in self.records if isinstance(record, OutcomeRecord)]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def test_defaults() -> None:
         inference_tool_path=None,
         ascend_python=None,
         tune="stored",
+        atc_log="error",
+        time_limits=1.0,
         profiling=None,
         scratch=Path(tempfile.gettempdir()),
         artifacts=Path("~/.cache/ascend-conformance").expanduser(),

@@ -10,6 +10,7 @@ from conformance.om_key import OmKey
 from conformance.spec import ModelSpec
 from fixtures.board import UsedChip
 from fixtures.claims import Claim
+from fixtures.options import Run
 
 pytestmark = pytest.mark.npu
 
@@ -17,11 +18,13 @@ pytestmark = pytest.mark.npu
 @pytest.mark.states("throughput.card", "throughput.chip")
 @pytest.mark.usefixtures("om_model", "dataset")
 def test_card_is_as_fast_as_published(
-    om_measurer: OmMeasurer, spec: ModelSpec, om_key: OmKey, chip: UsedChip, claim: Claim
+    om_measurer: OmMeasurer, spec: ModelSpec, om_key: OmKey, chip: UsedChip, run: Run, claim: Claim
 ) -> None:
     """Throughput of the chip times the chips of the published card reaches its bound."""
     facts = om_measurer.timed_run(spec, om_key, chip.soc)
-    claim(*throughput_checks.card_checks(facts, spec, om_key, chip.soc))
+    claim(*throughput_checks.card_checks(
+        facts, spec, om_key, chip.soc, run.config.profiling
+    ))  # fmt: skip
 
 
 @pytest.mark.states("throughput.pure")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal
 
 from filelock import FileLock
 
+from conformance.artifacts import file_sha256
 from conformance.ascend.board import (
     AbsentBoard,
     Board,
@@ -24,7 +26,7 @@ from conformance.ascend.devices import Device, acl_devices, choose_devices, requ
 from conformance.ascend.environment import VendorEnvironment, vendor_environment
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.npu_table import Health, NpuTable
-from conformance.ascend.occupancy import Occupancy, chip_use, first_idle
+from conformance.ascend.occupancy import ChipUse, Occupancy, chip_use, first_idle
 from conformance.ascend.socs import agreed_soc
 from conformance.ascend.tools import (
     AscendPython,
@@ -40,6 +42,8 @@ from conformance.errors import BoardError
 
 ToolName = Literal["benchmark", "ais_bench"]
 NO_BOARD_ASKED = AbsentBoard(("board to be used, because of --board=none",))
+# npu-smi lists a process for a moment after it has ended.
+SETTLING_S = 2.0
 
 
 class AscendHost:
@@ -47,14 +51,14 @@ class AscendHost:
 
     Args:
         config: The run's options.
-        run_folder: Where workers of the run agree on the chip.
+        run_folder: Where workers of the run agree on the chip, and logs of failures are kept.
         variables: Environment variables from which the vendor's tools are found.
     """
 
     def __init__(self, config: RunConfig, run_folder: Path, variables: Mapping[str, str]) -> None:
         self.config = config
         self.locks = MachineLocks()
-        self._folder = run_folder
+        self.run_folder = run_folder
         self._variables = variables
 
     @cached_property
@@ -66,6 +70,22 @@ class AscendHost:
     def versions(self) -> tuple[VersionFact, ...]:
         """What the installed software states about itself."""
         return read_versions(self.environment)
+
+    @property
+    def stated_versions(self) -> dict[str, str]:
+        """Versions of CANN, driver, firmware, npu-smi and the inference tools, by name.
+
+        ``benchmark`` states none, so that it is told by the beginning of its digest.
+        """
+        told: dict[str, str] = {fact.component: fact.version for fact in self.versions}
+        if isinstance(self.board, PresentBoard) and self.board.npu_smi_version:
+            told["npu-smi"] = self.board.npu_smi_version
+        if self.ascend_python:
+            packages = self.ascend_python.versions.items()
+            told |= {f"ascend-python {name}": version for name, version in packages}
+        if self.benchmark:
+            told["benchmark"] = f"sha256 {file_sha256(self.benchmark)[:16]}"
+        return told
 
     @cached_property
     def board(self) -> Board:
@@ -103,6 +123,15 @@ class AscendHost:
             next_step="remove the emulator from PATH, or ask for it with --board=emulated",
         )
 
+    def demand_not_broken(self) -> None:
+        """Refuse a board of which only a part is there: nothing on this machine can be believed.
+
+        Raises:
+            BoardError: Says what is there, who asked and what to do.
+        """
+        if isinstance(self.board, BrokenBoard):
+            raise self.board.error()
+
     def present(self) -> PresentBoard:
         """Return the board, for callers that need one.
 
@@ -110,12 +139,15 @@ class AscendHost:
             NotApplicable: There is no board.
             BoardError: Something of a board is there, but no chip can be listed.
         """
-        board = self.board
-        if isinstance(board, AbsentBoard):
-            raise NotApplicable(SkipReason.NO_BOARD, board.detail)
-        if isinstance(board, BrokenBoard):
-            raise board.error()
-        return board
+        self.demand_not_broken()
+        if isinstance(self.board, PresentBoard):
+            return self.board
+        raise NotApplicable(SkipReason.NO_BOARD, self.missing)
+
+    @property
+    def missing(self) -> str:
+        """What of a board is missing and would provide it; empty where there is one."""
+        return self.board.detail if isinstance(self.board, AbsentBoard) else ""
 
     @cached_property
     def soc(self) -> str:
@@ -125,19 +157,21 @@ class AscendHost:
             NotApplicable: There is no board, and no ``--soc=``.
             ConfigError: They contradict each other.
         """
-        board = self.board
-        if isinstance(board, BrokenBoard):
-            raise board.error()
-        if isinstance(board, AbsentBoard) and not self.config.soc:
+        self.demand_not_broken()
+        if self.missing and not self.config.soc:
             raise NotApplicable(
-                SkipReason.NO_BOARD, f"{board.detail}\n  next: or name the target: --soc=Ascend310"
+                SkipReason.NO_BOARD,
+                f"{self.missing}\n  next: or name the target, to convert here: --soc=Ascend310",
             )
-        detected = self.device.soc_version if isinstance(board, PresentBoard) else None
+        detected = None if self.missing else self.device.soc_version
         return agreed_soc(detected, self.config.soc)
 
     @cached_property
     def device(self) -> Device:
         """The chip that the whole run uses; its workers agree on it through the run's folder.
+
+        One batch size on another chip than the next would mistake a bad chip for a bad batch size.
+        A single chip of ``--chips=`` is used as it is; of several the first idle one.
 
         Raises:
             NotApplicable: There is no board.
@@ -146,9 +180,11 @@ class AscendHost:
         board = self.present()
         devices = acl_devices(board, self.environment.variables)
         if self.config.chips:
-            return choose_devices(devices, self.config.chips)[0]
-        self._folder.mkdir(parents=True, exist_ok=True)
-        agreed = self._folder / "chip.json"
+            devices = choose_devices(devices, self.config.chips)
+            if len(devices) == 1:
+                return devices[0]
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        agreed = self.run_folder / "chip.json"
         with FileLock(agreed.with_suffix(".lock")):
             if agreed.exists():
                 return choose_devices(devices, [json.loads(agreed.read_text("utf-8"))])[0]
@@ -159,21 +195,32 @@ class AscendHost:
     def spoils_timing(self) -> str:
         """Return why the chip cannot be timed right now; empty if nothing speaks against it.
 
-        Raises:
-            BoardError: By now the chip is gone, or its health forbids its use.
-        """
-        key, tables = self.device.chip.key, list[NpuTable]()
+        To be asked by whoever holds the chip, or another worker is taken for a stranger.
 
-        def read_table() -> NpuTable:
+        Raises:
+            BoardError: The chip is gone, or its health forbids its use.
+        """
+        health, use = self._look()
+        if use.occupancy is Occupancy.BUSY:
+            time.sleep(SETTLING_S)
+            health, use = self._look()
+        if health is Health.WARNING:
+            return f"the chip's health is {health}"
+        return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
+
+    def _look(self) -> tuple[Health, ChipUse]:
+        """Ask npu-smi how the chip is now, and who uses it."""
+        tables: list[NpuTable] = []
+
+        def read() -> NpuTable:
             tables.append(self.present().npu_smi.table())
             return tables[-1]
 
-        use = chip_use(read_table, key)
+        key = self.device.chip.key
+        use = chip_use(read, key)
         chip = next(chip for chip in tables[-1].chips if chip.key == key)
         require_usable(chip)
-        if chip.health is Health.WARNING:
-            return f"the chip's health is {chip.health}"
-        return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
+        return chip.health, use
 
     def guard(self) -> ChipGuard:
         """Return what looks after the chip when a tool on it had to be stopped."""
@@ -233,6 +280,22 @@ class AscendHost:
         found = self.benchmark if tool == "benchmark" else self.ascend_python
         return found is not None
 
-    def board_class(self, *, marked: bool) -> BoardClass:
-        """Derive the class of evidence from facts; ``marked`` if any tool or file bore the mark."""
-        return derive_board_class(self.board, self.versions, marked=marked)
+    @property
+    def board_class(self) -> BoardClass:
+        """Class of the evidence that this machine can give, derived from facts.
+
+        A tool or file that bears the emulator's mark without having been asked for is refused
+        wherever it is met, and so is one of an emulated board without the mark.
+        """
+        return derive_board_class(self.board, self.versions, marked=self.emulated)
+
+    @property
+    def board_facts(self) -> dict[str, str]:
+        """What the class of the board is derived from."""
+        nodes = self.board.device_nodes if isinstance(self.board, PresentBoard) else ()
+        stated = {fact.component: fact.version for fact in self.versions}
+        return {
+            "device_nodes": ", ".join(map(str, nodes)),
+            "driver": stated.get("driver", ""),
+            "marked": "npu-smi, tools and .om" if self.emulated else "",
+        }

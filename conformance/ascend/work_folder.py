@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from conformance.errors import DatasetError, ToolError
+from conformance.errors import ConformanceError, DatasetError, ToolError
 
 # What ais_bench's own checks let through in a path (ais_bench path_security_check, 2023).
 ILLEGAL_IN_PATH = re.compile(r"[^_A-Za-z0-9/.-]")
+INPUTS = "inputs"
+
+
+@contextlib.contextmanager
+def work_place(scratch: Path, prefix: str, records: Path) -> Iterator[Path]:
+    """Make a folder for one step; it goes when the step succeeds.
+
+    When the step fails, what the tools wrote stays, so that the message's paths can be followed;
+    their logs are copied to the records too, and only ``inputs/``, which can be made again, goes.
+
+    Args:
+        scratch: Where to make it; made if it is missing.
+        prefix: Beginning of its name.
+        records: Where logs of a failure are kept.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=prefix))
+    remains = False
+    try:
+        yield folder
+    except ConformanceError:
+        remains = True
+        shutil.rmtree(folder / INPUTS, ignore_errors=True)
+        _copy_logs(folder, records)
+        raise
+    finally:
+        if not remains:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_logs(folder: Path, records: Path) -> None:
+    for log in folder.rglob("*.log"):
+        target = records / folder.name / log.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, target)
 
 
 def require_empty(folder: Path, tool: str) -> None:

@@ -15,12 +15,12 @@ from PIL import Image
 from conformance.errors import DatasetError
 from conformance.imagenet.sample_drawing import Recipe, Size, draw_picture, invent_recipe
 
-CLASS_COUNT = 125
+CLASS_COUNT = 100
 # Two of each class, and no multiple of any batch size above 2: the last batch is never full.
-EVALUATION_COUNT = 250
+EVALUATION_COUNT = 200
 FITTING_PER_CLASS = 3
 
-_CLASS_STEP = 8  # spreads the classes over 0 to 999, so that no two labels are neighbours
+_CLASS_STEP = 10  # spreads the classes over 0 to 999, so that no two labels are neighbours
 _SHUFFLE = 37  # has no factor in common with CLASS_COUNT: files are in no order of classes
 _GREY_EVERY, _CMYK_EVERY = 23, 29
 

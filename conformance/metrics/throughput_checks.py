@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from conformance.ascend.profiling import costliest_operators
 from conformance.check import Check, SkipReason, Status, at_least, recorded, skipped
+from conformance.errors import ToolError
 from conformance.metrics.plausibility import require_plausible_rate
 from conformance.metrics.rounds import MIN_ROUNDS
 from conformance.metrics.throughput import decide_single, decide_throughput
@@ -16,11 +20,20 @@ from conformance.spec import Figure, ModelSpec, Throughput
 PURE_GAP_PCT = 15.0
 
 
-def card_checks(facts: OmFacts, spec: ModelSpec, key: OmKey, soc: str) -> list[Check]:
+def card_checks(
+    facts: OmFacts, spec: ModelSpec, key: OmKey, soc: str, profiling: Path | None = None
+) -> list[Check]:
     """Throughput of the card reaches its bound, where a figure is published by this method.
 
     The factor from chip to card is that of the card that the figure is for, never what was found
     in this machine.
+
+    Args:
+        facts: What was measured.
+        spec: The model.
+        key: Which ``.om``.
+        soc: ATC's name of the chip.
+        profiling: Where the profiler's files lie; names the costliest operators of a shortfall.
 
     Raises:
         ToolError: The rate is higher than anything published makes plausible.
@@ -40,7 +53,20 @@ def card_checks(facts: OmFacts, spec: ModelSpec, key: OmKey, soc: str) -> list[C
     if facts.tool != table.tool:
         what = f"published with {table.tool}, measured with {facts.tool}"
         return [chip, _skipped(what, facts, soc)]
-    return [chip, _card_check(facts, table, figure)]
+    card = _card_check(facts, table, figure)
+    return [chip, card if card.status is Status.PASS else _explained(card, profiling)]
+
+
+def _explained(card: Check, profiling: Path | None) -> Check:
+    """Add the costliest operators to a check that falls short."""
+    if profiling is None:
+        return card
+    try:
+        told = "; ".join(map(str, costliest_operators(profiling)))
+    except ToolError as error:  # the shortfall stands, whatever became of its explanation
+        told = str(error)
+    detail = f"{card.detail}\ncostliest operators: {told}"
+    return msgspec.structs.replace(card, detail=detail)
 
 
 def _method(facts: OmFacts, soc: str) -> dict[str, str | int]:
@@ -105,5 +131,5 @@ def pure_check(dataset: OmFacts, pure: OmFacts) -> Check:
         hint="was the chip shared? Measure again on an idle chip",
         coordinates={"tool": dataset.tool},
     )
-    shared = made.status is Status.FAIL
-    return msgspec.structs.replace(made, status=Status.INCONCLUSIVE) if shared else made
+    spoiled = made.status is Status.FAIL or made.detail
+    return msgspec.structs.replace(made, status=Status.INCONCLUSIVE) if spoiled else made

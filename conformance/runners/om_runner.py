@@ -7,7 +7,6 @@ images need the disk space of one shard. Each shard is one round of the speed me
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool
 from conformance.ascend.benchmark import FIRST_OUTPUT as FIRST_OF_BENCHMARK
 from conformance.ascend.benchmark import BenchmarkRun, BenchmarkTool
 from conformance.ascend.dumps import DumpLayout, read_dumps
+from conformance.ascend.inference import inference_limit_s
 from conformance.ascend.perf_checks import limiting_stage
+from conformance.ascend.work_folder import INPUTS, work_place
 from conformance.errors import DumpError
 from conformance.imagenet.dataset import Dataset, ImageFile
 from conformance.imagenet.info_file import bin_entries, write_info
@@ -78,6 +79,7 @@ class OmRunner:
         scratch: Where inputs and outputs lie for a while.
         records: Where logs and performance files are kept.
         workers: Processes that prepare inputs.
+        time_factor: What the tool's time limit is multiplied by.
     """
 
     tool: Tool
@@ -85,6 +87,7 @@ class OmRunner:
     scratch: Path
     records: Path
     workers: int
+    time_factor: float = 1.0
 
     def run(
         self, om: Path, spec: ModelSpec, dataset: Dataset, batch: int, variant: Variant
@@ -99,13 +102,14 @@ class OmRunner:
         """
         kind = INPUT_OF[variant]
         self.scratch.mkdir(parents=True, exist_ok=True)
+        self.records.mkdir(parents=True, exist_ok=True)
         room = preflight(len(dataset), spec.preprocess, kind, self.scratch, workers=self.workers)
         collector = ScoreCollector(dataset.names, dataset.labels, "float32")
         found: list[ToolRun] = []
         every = list(shards(dataset.images, min(SHARD_IMAGES, room.shard)))
         for number, images in enumerate(every):
-            with tempfile.TemporaryDirectory(dir=self.scratch, prefix="shard-") as folder:
-                job = _Job(Path(folder), om, spec, batch, kind)
+            with work_place(self.scratch, "shard-", self.records) as folder:
+                job = _Job(folder, om, spec, batch, kind)
                 run = self._shard(job, images)
                 labels = dataset.labels[collector.filled : collector.filled + len(images)]
                 part = _read(run, images, labels, spec.export.classes)
@@ -115,17 +119,23 @@ class OmRunner:
         return _summed(collector.finish(), found, batch, sorted(self.records.glob("*")))
 
     def _shard(self, job: _Job, images: Sequence[ImageFile]) -> ToolRun:
-        inputs, prepare = job.folder / "inputs", job.spec.preprocess
+        inputs, prepare = job.folder / INPUTS, job.spec.preprocess
         inputs.mkdir(mode=0o700)
         title = f"inputs of {len(images)} images"
         paths = write_inputs(images, inputs, prepare, job.kind, workers=self.workers, title=title)
         info, work = job.folder / "inputs.info", job.folder / "work"
         write_info(bin_entries(paths, prepare.crop, prepare.crop), info)
         size = input_bytes(prepare, job.kind)
+        limit_s = self.time_factor * inference_limit_s(len(images))
         with self.timed():
             if isinstance(self.tool, AisBenchTool):
                 return self.tool.infer(
-                    job.om, inputs, batch=job.batch, input_bytes=size, folder=work
+                    job.om,
+                    inputs,
+                    batch=job.batch,
+                    input_bytes=size,
+                    folder=work,
+                    limit_s=limit_s,
                 )
             return self.tool.infer(
                 job.om,
@@ -134,11 +144,11 @@ class OmRunner:
                 size=(prepare.crop, prepare.crop),
                 input_bytes=size,
                 folder=work,
+                limit_s=limit_s,
             )
 
     def _keep(self, run: ToolRun, number: int) -> None:
         """Copy logs and figures of a shard out of its folder, which is about to go."""
-        self.records.mkdir(parents=True, exist_ok=True)
         figures = run.perf_path if isinstance(run, BenchmarkRun) else run.summary_path
         for path in (run.run.stdout_path, run.run.stderr_path, figures):
             if path is not None and path.exists():

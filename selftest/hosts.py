@@ -1,0 +1,87 @@
+"""A machine with an emulated board, and runs of the suite's library on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from onnx import ModelProto
+
+from conformance.ascend.host import AscendHost
+from conformance.ascend.locks import MachineLocks
+from conformance.build import Builder
+from conformance.config import RunConfig, resolve
+from conformance.spec import ModelSpec, load_spec
+from emulator import EmulatedBoard, install
+from selftest.emulated import SIDE, classifier
+
+
+def small_spec() -> ModelSpec:
+    """SqueezeNet's spec for images of the emulator's small classifier."""
+    spec = load_spec("squeezenet1_1")
+    small = msgspec.structs.replace(spec.preprocess, resize=SIDE + 4, crop=SIDE)
+    return msgspec.structs.replace(spec, preprocess=small)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine whose only board is an emulated one."""
+
+    folder: Path
+    board: EmulatedBoard
+
+    def config(self, **given: str) -> RunConfig:
+        options = {
+            "board": "emulated",
+            "artifacts": str(self.folder / "store"),
+            "scratch": str(self.folder / "scratch"),
+            "evidence": str(self.folder / "evidence"),
+            **given,
+        }
+        named = {name.replace("_", "-"): text for name, text in options.items()}
+        return resolve(named, rootdir=self.folder, environ={})
+
+    def host(self, run: str = "run", **given: str) -> AscendHost:
+        base = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
+        base |= {"LANG": os.environ.get("LANG", "C.UTF-8")}
+        host = AscendHost(self.config(**given), self.folder / run, self.board.environment(base))
+        host.locks = MachineLocks(self.folder / "locks")
+        return host
+
+    def remove(self, program: str) -> None:
+        (self.board.bin / program).unlink()
+
+    def set_chip(self, number: int = 0, **changes: object) -> None:
+        """Change what npu-smi says of one chip."""
+        chips = [dataclasses.asdict(chip) for chip in self.board.state.chips]
+        chips[number] |= changes
+        self.board.configure(chips=chips)
+
+    def occupy(self, device: int) -> None:
+        """Let a stranger's process run on a chip."""
+        others = [dataclasses.asdict(tenant) for tenant in self.board.state.processes]
+        stranger = {"device": device, "pid": 4242, "name": "stranger", "memory_mb": 100}
+        self.board.configure(processes=[*others, stranger])
+
+
+class SmallBuilder(Builder):
+    """Builds the emulator's small classifier in place of PyTorch's network."""
+
+    def __init__(
+        self, config: RunConfig, run_folder: Path, model: ModelProto | None = None
+    ) -> None:
+        super().__init__(config, run_folder)
+        self._small = run_folder / "model.onnx"
+        run_folder.mkdir(parents=True, exist_ok=True)
+        self._small.write_bytes((model or classifier()).SerializeToString())
+
+    def onnx_model(self, spec: ModelSpec) -> Path:  # noqa: ARG002 - there is one model
+        return self._small
+
+
+def machine(folder: Path, soc: str = "Ascend310", cann: str | None = None) -> Machine:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Machine(folder, install(folder / "board", soc, cann=cann))
