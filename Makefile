@@ -40,6 +40,11 @@ endif
 selftest: venv
 	$(PYTEST) selftest -n 2
 
+faults: venv  ## the fault matrix with 20 sound boards; writes the kill rate into docs/faults.md
+	FAULT_SEEDS=20 $(PYTEST) selftest/test_fault_matrix.py -n 2 -q -o junit_family=xunit1 \
+		--junit-xml=$(VENV)/faults.xml; status=$$?; \
+	$(VENV)/bin/python -m selftest.fault_report $(VENV)/faults.xml && exit $$status
+
 lint: venv  ## style, types, import contracts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .

@@ -87,10 +87,14 @@ class Builder:
         """
         return self.once(f"dataset {spec.name}", lambda: self._known_dataset(spec))
 
+    @property
+    def image_digests(self) -> Path:
+        """Where the digests of unchanged images are remembered."""
+        return self.store.root / "image_digests.sqlite"
+
     def dataset_digest(self, spec: ModelSpec) -> str:
         """Return the digest over names, labels and contents of the images, in order."""
-        cache = self.store.root / "image_digests.sqlite"
-        digest = functools.partial(self.dataset(spec).digest, cache_file=cache)
+        digest = functools.partial(self.dataset(spec).digest, cache_file=self.image_digests)
         return self.once(f"digest of dataset {spec.name}", digest)
 
     def once(self, step: str, make: Callable[[], Made]) -> Made:

@@ -98,7 +98,11 @@ def hurry() -> None:
         ("conformance.ascend.board:find_board", "limit_s", 1.5),
         ("conformance.ascend.supervisor:run", "grace_s", 0.5),
     ):
-        replace(place, "__kwdefaults__", lambda old, new={name: seconds}: old | new)
+        _cut(place, name, seconds)
+
+
+def _cut(place: str, name: str, seconds: float) -> None:
+    replace(place, "__kwdefaults__", lambda old: old | {name: seconds})
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -403,7 +407,7 @@ def resize_rounds_up(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
 @cause
 def resize_to_a_square(scene: Scene) -> MORE:  # noqa: ARG001 - as above
-    return _prepared("resized_size", lambda _: lambda size, short: (short, short))
+    return _prepared("resized_size", lambda _: lambda _size, short: (short, short))
 
 
 @cause

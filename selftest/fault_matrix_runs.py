@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from conformance.check import Check, Status
+from conformance.check import Check
 from conformance.evidence.record import OutcomeRecord, Record
 from conformance.imagenet.folders import open_dataset
 from emulator import EmulatedBoard, install
+from emulator.tenants import RUN_FOLDER, USED_MARK
 from selftest.fault_rows import Row
 from selftest.fault_server import Ask, FaultServer
 from selftest.photographs import PHOTOGRAPHS, WEIGHTS
@@ -48,9 +49,10 @@ class Outcome:
         """Return the checks of one id."""
         return [check for check in checks(self.records) if check.id == check_id]
 
-    def statuses(self) -> set[Status]:
-        """Return the statuses of all tests."""
-        return {row.status for row in self.records if isinstance(row, OutcomeRecord)}
+    @property
+    def ends(self) -> list[OutcomeRecord]:
+        """How each test ended."""
+        return [record for record in self.records if isinstance(record, OutcomeRecord)]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class FaultBench:
     def store(self) -> Path:
         """The artifact store."""
         return self.folder / "store"
+
+    @property
+    def names(self) -> list[str]:
+        """Stems of the photographs, in order."""
+        return sorted(path.stem for path in (self.folder / "imagenet" / "val").iterdir())
 
     @property
     def options(self) -> list[str]:
@@ -87,7 +94,8 @@ class FaultBench:
     def row(self, row: Row) -> Outcome:
         """Run the test that must catch a row's fault."""
         self.board.configure(seed=0, faults=[] if row.cause else [row.name])
-        arguments = [row.node, f"--batch={row.batch}"]
+        (self.board.folder / RUN_FOLDER / USED_MARK).unlink(missing_ok=True)
+        arguments = [row.node, f"--batch={row.batch}", *row.more]
         arguments.append("--tune=run" if row.om.endswith("tuned") else "--tune=off")
         return self.run(row.name, arguments, row)
 

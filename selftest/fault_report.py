@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 import re
@@ -105,7 +105,7 @@ def _when_and_on_what() -> str:
         text=True,
         check=True,
     ).stdout.strip()
-    day = datetime.datetime.now(datetime.UTC).date()
+    day = dt.datetime.now(dt.UTC).date()
     images = "real" if PHOTOGRAPHS.is_dir() else "drawn"
     return (
         f"{day} at {commit.strip()}, {os.cpu_count()} cores, {platform.machine()}, Python "

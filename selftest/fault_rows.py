@@ -18,6 +18,9 @@ MODEL = "squeezenet1_1"
 # Claims about one .om; the others are about the model.
 OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.scores", "agreement.decisions")
 
+# Claims about one pool of inputs, of one batch size and scale.
+OF_ONE_POOL = ("export.parity.", "export.finite", "export.decisions")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -29,11 +32,13 @@ class Row:
         symptom: What a user would have seen.
         check: Id of the check that must catch it.
         status: What this check must say.
-        says: What the check's message must contain, so that a reader knows the cause.
+        says: What the check's message must contain, so that a reader knows the cause;
+            ``{first}``, ``{second}`` and ``{last}`` stand for the photographs' stems.
         cause: What goes wrong on the host; empty for a fault of the board.
         om: Which ``.om`` the test is about, such as ``bs16-tuned``.
         batch: Batch sizes of the run.
         fresh: Kinds of artifacts that the store must not have yet.
+        more: Further options of the run.
         hasty: Whether time limits are cut to seconds.
         gap: Why this row is not caught; then it must not be.
     """
@@ -48,6 +53,7 @@ class Row:
     om: str = "bs16"
     batch: str = "1,16"
     fresh: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     hasty: bool = False
     gap: str = ""
 
@@ -55,7 +61,8 @@ class Row:
     def node(self) -> str:
         """The test that makes the check, for pytest."""
         suffix = f"[{MODEL}-{self.om}]" if self.check.startswith(OF_ONE_OM) else ""
-        return stated_by()[self.check] + suffix
+        of_one_pool = self.check.startswith(OF_ONE_POOL)
+        return stated_by()[self.check] + (f"[x1-bs1-{MODEL}]" if of_one_pool else suffix)
 
 
 @cache
@@ -75,10 +82,9 @@ def _board_row(table: dict[str, object]) -> Row:
 
 
 def _row(table: dict[str, object]) -> Row:
-    fresh = table.pop("fresh", ())
-    assert isinstance(fresh, list | tuple)
     status = Status(str(table.pop("status")))
-    return Row(status=status, fresh=tuple(fresh), **table)  # type: ignore[arg-type]  # TOML's types
+    lists = {name: tuple(value) for name, value in table.items() if isinstance(value, list)}
+    return Row(status=status, **{**table, **lists})  # type: ignore[arg-type]  # TOML's types
 
 
 @cache

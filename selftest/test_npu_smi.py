@@ -441,7 +441,8 @@ def test_idle_goes_by_chip_and_leaves_out_our_own_processes() -> None:
     assert use_of(sample("info-310-four-chips"), (0, 1), own=(4711,)) is Occupancy.IDLE
     assert use_of(sample("info-310-four-chips"), (0, 2), own=(4711,)) is Occupancy.BUSY
     assert use_of(sample("info-910B4"), (0, 0)) is Occupancy.BUSY
-    assert use_of(sample("info-910B4"), (1, 0)) is Occupancy.IDLE
+    # 7 % load without a process: npu-smi in a container does not name those of another one.
+    assert use_of(sample("info-910B4"), (1, 0)) is Occupancy.UNKNOWN
 
 
 def test_the_first_idle_healthy_chip_is_taken(machine: Machine) -> None:

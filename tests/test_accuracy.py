@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from conformance.predictions import Predictions
 
 
-@pytest.mark.states("dataset.images", "dataset.classes")
+@pytest.mark.states("dataset.images", "dataset.classes", "dataset.duplicates")
 def test_dataset_is_whole(builder: Builder, spec: ModelSpec, claim: Claim) -> None:
     """Every image has one label and every label an image; what the set is, is derived."""
-    claim(*dataset_checks(builder.dataset(spec), spec))
+    cache = builder.image_digests
+    claim(*dataset_checks(builder.dataset(spec), spec, cache_file=cache))
 
 
 @pytest.mark.states("input.digest")

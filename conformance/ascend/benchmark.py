@@ -199,10 +199,12 @@ def _read(folder: Path, places: list[Path], result: Run) -> tuple[Path, str]:
     """Return the first performance file of the places, and its text.
 
     Raises:
-        ToolError: There is none; files for another batch or device are named.
+        ToolError: There is none, or it is from before the run; files for another batch or device
+            are named.
     """
     for path in places:
         if path.is_file():
+            _demand_fresh(path, result)
             return path, path.read_text("utf-8", errors="replace")
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*erf*.txt"))
     raise ToolError(
@@ -212,6 +214,18 @@ def _read(folder: Path, places: list[Path], result: Run) -> tuple[Path, str]:
         where={"log": result.stdout_path},
         next_step="does the .om hold this batch size? See the log",
     )
+
+
+def _demand_fresh(path: Path, result: Run) -> None:
+    written_at = path.stat().st_mtime
+    if written_at < result.started_at - 2:  # coarse clocks of network file systems
+        raise ToolError(
+            "the performance file is from before this run",
+            got=f"written {result.started_at - written_at:.0f} s before it began",
+            expected="a file that this run wrote",
+            where={"file": path, "log": result.stdout_path},
+            next_step="is the tool a wrapper that puts old results in place? See the log",
+        )
 
 
 def info_paths(info_file: Path) -> tuple[str, ...]:

@@ -60,18 +60,39 @@ def chip_use(
     table = read_table()
     _listed(table, key)
     if table.users is not None and key[0] in table.npus_spoken_of:
-        others = [
-            f"{user.pid} {user.name}".rstrip()
-            for user in table.users
-            if (user.npu, user.chip) == key and user.pid not in own_pids
-        ]
-        state = Occupancy.BUSY if others else Occupancy.IDLE
-        return ChipUse(state, f"processes: {', '.join(others)}" if others else "no process on it")
+        on_it = [user for user in table.users if (user.npu, user.chip) == key]
+        others = [f"{user.pid} {user.name}" for user in on_it if user.pid not in own_pids]
+        if others:
+            named = ", ".join(map(str.rstrip, others))
+            return ChipUse(Occupancy.BUSY, f"processes: {named}")
+        if on_it:  # the load is ours
+            return ChipUse(Occupancy.IDLE, "no process on it but ours")
+        return _without_process(read_table, key, _listed(table, key), samples, between_s)
     seen = [_listed(table, key)]
     for _ in range(samples - 1):
         time.sleep(between_s)
         seen.append(_listed(read_table(), key))
     return use_from_samples(seen)
+
+
+def _without_process(
+    read_table: Callable[[], NpuTable],
+    key: tuple[int, int],
+    chip: Chip,
+    samples: int,
+    between_s: float,
+) -> ChipUse:
+    """Judge a chip without a process: npu-smi does not name those of other containers.
+
+    The load is an average of the last second or so, so it gets some time to fall to nothing.
+    """
+    loads = [chip.aicore_pct]
+    while loads[-1] and len(loads) < samples:
+        time.sleep(between_s)
+        loads.append(_listed(read_table(), key).aicore_pct)
+    if loads[-1]:
+        return ChipUse(Occupancy.UNKNOWN, f"no process is named, but AICore load is {loads} %")
+    return ChipUse(Occupancy.IDLE, "no process on it")
 
 
 def first_idle(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from conformance.check import Check, equal, recorded
+from pathlib import Path
+
+import msgspec
+
+from conformance.check import Check, Status, equal, recorded
 from conformance.imagenet.batches import stream_batches
-from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.dataset import Dataset, ImageClass, shortened
+from conformance.imagenet.digests import sha256_of_files
 from conformance.imagenet.input_digest import compare_inputs
 from conformance.imagenet.parallel import usable_cores
 from conformance.spec import ModelSpec
@@ -12,8 +17,18 @@ from conformance.spec import ModelSpec
 BATCH = 16
 
 
-def dataset_checks(dataset: Dataset, spec: ModelSpec) -> list[Check]:
-    """How many images and classes there are; a set that contradicts itself is refused earlier."""
+def dataset_checks(
+    dataset: Dataset, spec: ModelSpec, *, cache_file: Path | None = None
+) -> list[Check]:
+    """How many images and classes there are, and that no photograph is there twice.
+
+    A set that contradicts itself is refused earlier.
+
+    Args:
+        dataset: The images.
+        spec: The model.
+        cache_file: Where the digests of unchanged files are remembered.
+    """
     classes = len(set(dataset.labels.tolist()))
     basis = {"images": dataset.image_class.value}
     return [
@@ -21,7 +36,32 @@ def dataset_checks(dataset: Dataset, spec: ModelSpec) -> list[Check]:
                  classes=basis),
         recorded("dataset.classes", classes, unit=f"of {spec.export.classes} classes",
                  classes=basis),
+        _duplicates_check(dataset, cache_file, basis),
     ]  # fmt: skip
+
+
+def _duplicates_check(dataset: Dataset, cache_file: Path | None, basis: dict[str, str]) -> Check:
+    """No two files hold the same bytes; the standard set is what it is, and is only recorded."""
+    contents = sha256_of_files([image.path for image in dataset.images], cache_file=cache_file)
+    owners: dict[str, str] = {}
+    pairs = [
+        f"{name} is {owners[content]}"
+        for name, content in zip(dataset.names, contents, strict=True)
+        if owners.setdefault(content, name) != name
+    ]
+    made = equal(
+        "dataset.duplicates",
+        len(pairs),
+        0,
+        unit="images are copies",
+        detail=shortened(pairs) if pairs else "",
+        hint="one photograph under two names counts twice; restore the one that was overwritten",
+        classes=basis,
+    )
+    if not pairs:
+        return made
+    full = dataset.image_class is ImageClass.FULL
+    return msgspec.structs.replace(made, status=Status.PASS if full else Status.ERROR)
 
 
 def input_digest_check(dataset: Dataset, spec: ModelSpec) -> Check:
