@@ -173,6 +173,8 @@ class OmBuilder:
         records = self._host.run_folder / "om" / "failed"
         with work_place(self._host.config.scratch, "atc-", records) as folder:
             model = make(folder / "work")
+            # Before it is kept: a board without ATC would find it, whoever made it.
+            self._host.demand_expected(model.emulated, f"the .om of {model.run.argv[0]}")
             shutil.copyfile(model.om, into / OM_FILE)
             shutil.copyfile(model.run.stdout_path, into / LOG_NAME)
             return {

@@ -180,7 +180,7 @@ def test_om_loses_no_accuracy_against_pytorch(
 
 @pytest.mark.npu
 @pytest.mark.states("agreement.batch.scores", "agreement.batch.decisions", "agreement.batch.hits")
-@pytest.mark.usefixtures("onnx_model", "dataset")
+@pytest.mark.usefixtures("chip", "onnx_model", "dataset")
 def test_om_batch_sizes_agree_image_by_image(
     om_measurer: OmMeasurer,
     spec: ModelSpec,

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.npu, pytest.mark.every_variant]
 
 
 @pytest.mark.states("atc.converts")
-@pytest.mark.usefixtures("onnx_model")
+@pytest.mark.usefixtures("target", "onnx_model")
 def test_model_converts(
     om_builder: OmBuilder, spec: ModelSpec, om_key: OmKey, claim: Claim
 ) -> None:

@@ -1,0 +1,133 @@
+"""Models of the store: built once, per batch size, variant, target and ATC; and found elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance.ascend.atc import ConversionRefused
+from conformance.build_om import OmBuilder, OmModel
+from conformance.check import NotApplicable, SkipReason
+from conformance.errors import ArtifactError, BoardError, ToolError
+from conformance.om_key import OmKey
+from selftest.hosts import Machine, SmallBuilder, machine, small_spec
+
+SPEC = small_spec()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Machine:
+    return machine(tmp_path)
+
+
+def built(place: Machine, key: OmKey, run: str = "run", **given: str) -> OmModel:
+    host = place.host(run, **given)
+    return OmBuilder(SmallBuilder(host.config, place.folder / run), host).om_model(SPEC, key)
+
+
+def test_each_batch_and_variant_is_a_model_of_its_own(place: Machine) -> None:
+    keys = (OmKey(1), OmKey(2), OmKey(2, "aipp"))
+    models = [built(place, key) for key in keys]
+    assert len({model.sha256 for model in models}) == len(keys)
+    assert [model.conversion.batch for model in models] == [1, 2, 2]
+    assert all(model.emulated and model.log.is_file() for model in models)
+
+
+def test_second_run_finds_the_model(place: Machine) -> None:
+    first = built(place, OmKey(1))
+    place.board.configure(faults=["atc-fails"])
+    assert built(place, OmKey(1), "another run").path == first.path
+
+
+def test_new_atc_makes_a_new_model(place: Machine) -> None:
+    first = built(place, OmKey(1))
+    atc = place.board.bin / "atc"
+    atc.write_text(atc.read_text() + "# another release\n")
+    assert built(place, OmKey(1), "another run").path != first.path
+
+
+def test_board_without_atc_finds_what_a_build_host_made(place: Machine) -> None:
+    first = built(place, OmKey(1))
+    place.remove("atc")
+    place.remove("npu-smi")
+    assert built(place, OmKey(1), "board", soc="Ascend310").path == first.path
+    with pytest.raises(ArtifactError, match="the store has no om_model"):
+        built(place, OmKey(2), "board", soc="Ascend310")
+
+
+def test_model_for_another_target_is_another_model(place: Machine) -> None:
+    first = built(place, OmKey(1))
+    place.remove("npu-smi")
+    other = built(place, OmKey(1), "build host", soc="Ascend310P3")
+    assert other.path != first.path
+    assert other.facts["soc_version"] == "Ascend310P3"
+
+
+def test_log_level_can_be_asked_for(place: Machine) -> None:
+    assert "--log=error" in built(place, OmKey(1)).conversion.arguments
+    assert "--log=debug" in built(place, OmKey(1), "run2", atc_log="debug").conversion.arguments
+
+
+def test_refusal_keeps_the_log_and_leaves_no_model(place: Machine) -> None:
+    place.board.configure(faults=["atc-fails"])
+    with pytest.raises(ConversionRefused) as caught:
+        built(place, OmKey(1))
+    assert Path(str(caught.value.where["log"])).is_file()
+    assert list((place.folder / "run/om/failed").rglob("atc.log"))
+    assert not list((place.folder / "store").rglob("*.om"))
+
+
+@pytest.mark.parametrize(
+    "fault", ["om-truncated", "om-empty", "om-wrong-magic", "atc-writes-nothing"]
+)
+def test_model_that_is_not_whole_is_never_kept(place: Machine, fault: str) -> None:
+    place.board.configure(faults=[fault])
+    with pytest.raises(ToolError):
+        built(place, OmKey(1))
+    assert not list((place.folder / "store/om_model").glob("*"))
+
+
+def test_hanging_atc_is_ended(place: Machine) -> None:
+    with pytest.raises(ToolError, match="its time limit"):
+        built(place, OmKey(1), time_limits="0.00001")
+
+
+def test_tuned_model_needs_leave(place: Machine) -> None:
+    for mode in ("stored", "off"):
+        with pytest.raises(NotApplicable, match="--tune=run") as caught:
+            built(place, OmKey(2, tuned=True), mode, tune=mode)
+        assert caught.value.reason is SkipReason.NOT_TUNED
+
+
+@pytest.mark.parametrize(("cann", "method"), [("5.0.1", "auto_tune"), ("8.0.0", "aoe")])
+def test_tuned_model_is_kept_beside_the_untuned(tmp_path: Path, cann: str, method: str) -> None:
+    place = machine(tmp_path, cann=cann)
+    untuned = built(place, OmKey(2))
+    tuned = built(place, OmKey(2, tuned=True), "tuning", tune="run")
+    assert tuned.facts["tuned_by"] == method
+    assert tuned.facts["bank_sha256"]
+    assert tuned.path != untuned.path
+    assert untuned.path.is_file()
+    assert built(place, OmKey(2, tuned=True), "later", tune="stored").path == tuned.path
+    assert built(place, OmKey(2), "later").sha256 == untuned.sha256
+
+
+def test_stored_tuned_model_is_not_used_when_tuning_is_off(place: Machine) -> None:
+    built(place, OmKey(2, tuned=True), "tuning", tune="run")
+    with pytest.raises(NotApplicable):
+        built(place, OmKey(2, tuned=True), "later", tune="off")
+
+
+def test_tuning_needs_a_chip(place: Machine) -> None:
+    place.remove("npu-smi")
+    with pytest.raises(NotApplicable) as caught:
+        built(place, OmKey(2, tuned=True), tune="run", soc="Ascend310")
+    assert caught.value.reason is SkipReason.NO_BOARD
+
+
+def test_emulated_model_is_not_used_for_a_real_board(place: Machine) -> None:
+    place.remove("npu-smi")
+    with pytest.raises(BoardError, match="not asked for"):
+        built(place, OmKey(1), board="none", soc="Ascend310")
+    assert not list((place.folder / "store/om_model").glob("*")), "it must not even be kept"

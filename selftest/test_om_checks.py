@@ -1,0 +1,107 @@
+"""An ``.om`` against the reference: each way of being wrong has its check."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from conformance.check import Check, Status
+from conformance.metrics.om_checks import (
+    accuracy_records,
+    images_check,
+    om_agreement_checks,
+    paired_checks,
+)
+from conformance.metrics.topn import count_topn
+from conformance.predictions import Predictions
+
+IMAGES, CLASSES = 400, 50
+Scores = npt.NDArray[np.float32]
+
+
+def reference() -> Predictions:
+    random = np.random.default_rng(1)
+    scores = random.normal(0, 3, (IMAGES, CLASSES)).astype(np.float32)
+    labels = scores.argmax(axis=1).astype(np.int64)
+    return Predictions(tuple(f"image_{n:04d}" for n in range(IMAGES)), scores, labels)
+
+
+def answering(scores: Scores) -> Predictions:
+    given = reference()
+    return Predictions(given.names, scores.astype(np.float32), given.labels)
+
+
+def judged(scores: Scores) -> dict[str, Check]:
+    made = om_agreement_checks(
+        reference(), answering(scores), epsilon=0.1, decision_epsilon=0.05, source="test"
+    )
+    return {check.id: check for check in made}
+
+
+def statuses(scores: Scores) -> tuple[Status, Status, Status]:
+    made = judged(scores)
+    return (
+        made["agreement.scores"].status,
+        made["agreement.decisions"].status,
+        made["agreement.flips"].status,
+    )
+
+
+def test_rounding_agrees() -> None:
+    near = reference().scores + np.random.default_rng(2).normal(0, 0.005, (IMAGES, CLASSES))
+    assert statuses(near) == (Status.PASS, Status.PASS, Status.PASS)
+
+
+def test_one_score_too_far_off_is_seen_and_its_image_named() -> None:
+    scores = reference().scores.copy()
+    scores[7, 3] -= 0.2
+    made = judged(scores)["agreement.scores"]
+    assert made.status is Status.FAIL
+    assert "image_0007" in made.detail
+
+
+def test_swapped_images_are_named_with_whose_row_they_are() -> None:
+    scores = reference().scores.copy()
+    scores[[3, 4]] = scores[[4, 3]]
+    made = judged(scores)["agreement.scores"]
+    assert made.status is Status.FAIL
+    assert "the row of image_0003 is that of image_0004" in made.detail
+
+
+def test_confident_flip_is_seen_even_alone() -> None:
+    scores = reference().scores.copy()
+    best, second = np.argsort(scores[9])[-1], np.argsort(scores[9])[-2]
+    scores[9, [best, second]] = scores[9, [second, best]]
+    assert statuses(scores)[1] is Status.FAIL
+
+
+def test_classes_shifted_by_one_fail_every_check() -> None:
+    assert set(statuses(np.roll(reference().scores, 1, axis=1))) == {Status.FAIL}
+
+
+def test_few_images_cannot_bound_the_rate_of_flips() -> None:
+    few = Predictions(*(part[:5] for part in (reference().names, reference().scores,
+                                              reference().labels)))  # fmt: skip
+    made = om_agreement_checks(few, few, epsilon=0.1, decision_epsilon=0.05, source="test")
+    assert [check.status for check in made][-1] is Status.INCONCLUSIVE
+    assert "images would settle it" in made[-1].detail
+
+
+def test_paired_accuracy_says_what_would_settle_it() -> None:
+    few = paired_checks(reference(), reference(), 1.0)
+    assert {check.status for check in few} == {Status.INCONCLUSIVE}
+    assert all("images would settle it" in check.detail for check in few)
+
+
+def test_paired_accuracy_sees_a_loss() -> None:
+    scores = reference().scores.copy()
+    scores[:200] = np.roll(scores[:200], 7, axis=1)
+    made = {check.id: check.status for check in paired_checks(reference(), answering(scores), 1.0)}
+    assert made["accuracy.paired.top1"] is Status.FAIL
+
+
+def test_counts_are_recorded() -> None:
+    top1, top5 = accuracy_records(count_topn(reference()))
+    assert (top1.value, top5.value) == (pytest.approx(100.0), pytest.approx(100.0))
+    assert images_check(reference()).value == IMAGES

@@ -1,0 +1,135 @@
+"""Predictions of an ``.om``: image by image in shards, and what remains when a tool fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import psutil
+import pytest
+
+from conformance.ascend import host as host_module
+from conformance.ascend.tool_run import Survivor
+from conformance.build_om import OmBuilder
+from conformance.errors import BoardError, DumpError, ToolError
+from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.preprocess import open_rgb, prepare_image
+from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.om_key import OmKey
+from conformance.runners import om_runner
+from selftest.emulated import classifier
+from selftest.hosts import Machine, SmallBuilder, machine, small_spec
+from selftest.photographs import drawn
+
+IMAGES = 5
+SPEC = small_spec()
+
+
+class DrawnBuilder(SmallBuilder):
+    """Infers a few pictures that are drawn for the test."""
+
+    images: Dataset
+
+    def dataset(self, spec: object) -> Dataset:  # noqa: ARG002 - there is one set
+        return self.images
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(om_runner, "SHARD_IMAGES", 3)
+    monkeypatch.setattr(host_module, "SETTLING_S", 0.0)
+    return machine(tmp_path)
+
+
+def measurer(place: Machine, run: str = "run", **given: str) -> OmMeasurer:
+    host = place.host(run, **given)
+    builder = DrawnBuilder(host.config, place.folder / run)
+    builder.images = drawn(place.folder / "images", IMAGES, (40, 30))
+    return OmMeasurer(builder, OmBuilder(builder, host), host, place.folder / run / "om")
+
+
+def measured(place: Machine, run: str = "run", batch: int = 2, **given: str) -> OmMeasurement:
+    tool = given.get("inference_tool", "benchmark")
+    assert tool in {"benchmark", "ais_bench"}
+    return measurer(place, run, **given).dataset_run(
+        SPEC, OmKey(batch), "benchmark" if tool == "benchmark" else "ais_bench"
+    )
+
+
+def expected(place: Machine) -> np.typing.NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(classifier().SerializeToString())
+    prepare = SPEC.preprocess
+    images = drawn(place.folder / "images", IMAGES, (40, 30)).images
+    inputs = np.stack([prepare_image(open_rgb(image.path, prepare), prepare) for image in images])
+    (scores,) = session.run(None, {"image": inputs})
+    return np.asarray(scores)
+
+
+@pytest.mark.parametrize("tool", ["benchmark", "ais_bench"])
+def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
+    found = measured(place, inference_tool=tool)
+    reference = expected(place)
+    between = np.abs(reference[:, None] - reference[None]).max(axis=2)
+    smallest = between[~np.eye(IMAGES, dtype=bool)].min()
+    error = np.abs(found.predictions.scores - reference).max()
+    assert error < smallest / 4, "nearer to its own image than to any other"
+    assert len(found.facts.rates_fps) == 2, "five images are two shards of three"
+    assert found.facts.emulated
+    assert not list((place.folder / "scratch").iterdir()), "shards are removed"
+    assert list((place.folder / "run/om").rglob("shard1-*.log")), "logs are kept"
+
+
+def test_one_worker_measures_and_the_others_read(place: Machine) -> None:
+    first = measured(place)
+    place.board.configure(faults=["outputs-all-missing"])
+    again = measured(place)
+    assert np.array_equal(first.predictions.scores, again.predictions.scores)
+    with pytest.raises(DumpError):
+        measured(place, "another run")
+
+
+@pytest.mark.parametrize("fault", ["output-nan", "output-extra", "outputs-of-other-device"])
+def test_bad_outputs_are_refused(place: Machine, fault: str) -> None:
+    place.board.configure(faults=[fault])
+    with pytest.raises(DumpError) as caught:
+        measured(place)
+    assert caught.value.next_step
+
+
+def test_what_a_failed_tool_wrote_can_still_be_read(place: Machine) -> None:
+    place.board.configure(faults=["output-missing"])
+    with pytest.raises(DumpError) as caught:
+        measured(place)
+    (shard,) = (place.folder / "scratch").iterdir()
+    assert not (shard / "inputs").exists(), "inputs can be made again"
+    assert Path(str(caught.value.where["folder"])).is_dir()
+    assert Path(str(caught.value.where["log"])).is_file()
+    assert list((place.folder / "run/om").rglob("benchmark.log")), "the record has the log too"
+
+
+def test_stranger_on_the_chip_spoils_the_timing(place: Machine) -> None:
+    place.occupy(0)
+    assert "stranger" in measured(place, chips="0").facts.spoiled
+    assert measured(place, "run on another chip", chips="1").facts.spoiled == ""
+
+
+def test_time_limits_can_be_set(place: Machine) -> None:
+    with pytest.raises(ToolError, match="its time limit"):
+        measured(place, time_limits="0.00001")
+
+
+def test_chip_held_by_an_unkillable_tool_is_not_used(place: Machine) -> None:
+    host = place.host()
+    born = psutil.Process().create_time()
+    host.locks.mark_unusable(host.device.chip.key, [Survivor(os.getpid(), born, "stuck", "disk")])
+    with pytest.raises(BoardError, match="could not be killed"):
+        measured(place)
+
+
+def test_pure_run_leaves_rate_and_no_scores(place: Machine) -> None:
+    facts = measurer(place).pure_run(SPEC, OmKey(2), "ais_bench")
+    assert facts.method == "pure"
+    assert facts.fps > 0
+    assert not list((place.folder / "run/om").rglob("*.npy"))
