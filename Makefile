@@ -65,5 +65,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing pinned packages into $(VENV); this happens once"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[export,reference,dev]'
+		--constraint constraints.txt --editable '.[export,reference,report,stats,dev]'
 	@touch $@

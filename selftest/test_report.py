@@ -387,7 +387,8 @@ def test_board_without_jinja2_says_where_to_render(
 
 
 def test_other_commands_do_not_wait_for_jinja2() -> None:
-    code = "import conformance.__main__, sys; print({'jinja2', 'matplotlib', 'torch'} & set(sys.modules))"
+    heavy = {"jinja2", "matplotlib", "torch"}
+    code = f"import conformance.__main__, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
