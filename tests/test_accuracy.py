@@ -147,6 +147,7 @@ def test_om_agrees_with_pytorch(
 @pytest.mark.npu
 @pytest.mark.states("accuracy.om.top1", "accuracy.om.top5",
                     "accuracy.published.top1", "accuracy.published.top5")  # fmt: skip
+@pytest.mark.usefixtures("chip")
 def test_om_keeps_the_published_accuracy(
     checkpoint: Checkpoint,
     dataset: Dataset,
