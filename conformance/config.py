@@ -62,6 +62,7 @@ class RunConfig:
     artifacts: Path
     scratch: Path
     evidence: Path
+    thumbnails: str
     gate: str | None = None
 
 
@@ -223,6 +224,11 @@ OPTIONS = (
         "evidence/ in the checkout", "CONFORMANCE_EVIDENCE",
     ),
     Option(
+        "thumbnails", "WHETHER",
+        "`on` or `off`: whether the report shows images whose decision changed",
+        one_of("on", "off"), "on",
+    ),
+    Option(
         "gate", "NAME", "end with the verdict of a gate: `host`, `rehearsal`, `board`, `release`",
         str, "no gate",
     ),
@@ -266,6 +272,7 @@ def resolve(
         scratch=chosen["scratch"] or Path(tempfile.gettempdir()),
         artifacts=chosen["artifacts"] or default_artifacts_folder(environ),
         evidence=chosen["evidence"] or rootdir / "evidence",
+        thumbnails=chosen["thumbnails"] or "on",
         gate=chosen["gate"],
     )
     _require(config.weights, "weights", os.path.isfile, "a checkpoint file (.pth)")

@@ -56,6 +56,7 @@ def test_defaults() -> None:
         scratch=Path(tempfile.gettempdir()),
         artifacts=Path("~/.cache/ascend-conformance").expanduser(),
         evidence=Path("/checkout/evidence"),
+        thumbnails="on",
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -149,10 +149,15 @@ def assemble(folder: Path, facts: RunFacts, records: Sequence[Record]) -> Eviden
     )
 
 
-def seal(folder: Path, evidence: Evidence) -> None:
+def seal(folder: Path, evidence: Evidence, add: Callable[[Path], object] = lambda _: None) -> None:
     """Write the bundle's last files: predictions, JUnit's XML, evidence and the statement.
 
     What else belongs to the bundle must be there before: the statement names every file.
+
+    Args:
+        folder: The run's folder.
+        evidence: What the run found.
+        add: Adds what is made from the evidence, such as the report.
 
     Raises:
         EvidenceError: A file cannot be written, or predictions are of different images.
@@ -160,6 +165,7 @@ def seal(folder: Path, evidence: Evidence) -> None:
     _join_predictions(folder)
     write_whole(folder / JUNIT_FILE, junit_xml(evidence))
     write_evidence(folder, evidence)
+    add(folder)
     write_statement(folder, evidence)
 
 
