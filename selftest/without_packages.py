@@ -14,8 +14,7 @@ def hide(packages: list[str]) -> None:
     """Make every import of the packages fail, and every question after their versions."""
     for name in packages:
         sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to block an import
-    # A parameter of another name makes no other function of it.
-    metadata.version = _without(packages, metadata.version)  # type: ignore[assignment]
+    vars(metadata)["version"] = _without(packages, metadata.version)
 
 
 def _without(packages: list[str], version: Callable[[str], str]) -> Callable[[str], str]:
