@@ -38,7 +38,7 @@ ifneq ($(and $(WEIGHTS),$(IMAGES)),)
 endif
 
 selftest: venv
-	$(PYTEST) selftest -n 2
+	$(PYTEST) selftest -n 2 --dist=worksteal
 
 faults: venv  ## the fault matrix with 20 sound boards; writes the kill rate into docs/faults.md
 	FAULT_SEEDS=20 $(PYTEST) selftest/test_fault_matrix.py -n 2 -q -o junit_family=xunit1 \

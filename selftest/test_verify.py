@@ -234,12 +234,12 @@ UNSIGNED = [
     ),
     Tampering(
         "accuracy that the predictions do not have",
-        editing(set_checks("accuracy.published.top1", value=61.0)),
+        editing(set_checks("accuracy.om.top1", value=61.0)),
         "predictions give",
     ),
     Tampering(
         "accuracy in a unit that cannot be counted",
-        editing(set_checks("accuracy.published.top1", unit="points")),
+        editing(set_checks("accuracy.om.top1", unit="points")),
         "predictions give",
     ),
     Tampering("predictions that are all right", better_predictions, "not as stated"),
@@ -381,7 +381,7 @@ def forged_accuracy(folder: Path, gates: Gates, _other: Path) -> None:
             if found["name"] == "om bs16":
                 found["hits"] = hits
         for depth in (1, 5):
-            for check in checks_of(data, f"accuracy.published.top{depth}"):
+            for check in checks_of(data, f"accuracy.om.top{depth}"):
                 if check["coordinates"]["batch"] == 16:
                     check["value"] = 100 * hits[depth - 1] / len(held.names)
 
