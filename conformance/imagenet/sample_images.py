@@ -16,7 +16,7 @@ from conformance.errors import DatasetError
 from conformance.imagenet.sample_drawing import Recipe, Size, draw_picture, invent_recipe
 
 CLASS_COUNT = 100
-# Two of each class and a little; no batch size above 2 divides it, so that the last batch is never full.
+# Two of each class and a little, so that no batch size above 2 divides it: the last is partial.
 EVALUATION_COUNT = 202
 FITTING_PER_CLASS = 3
 
