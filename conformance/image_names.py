@@ -24,7 +24,7 @@ def result_stem(name: str) -> str:
     """
     if _PLAIN.fullmatch(name):
         return name.partition(".")[0]
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS_KEPT]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS_KEPT]
     readable = _STRANGE.sub("_", name.rpartition(".")[0] or name).strip("_")
     return f"{readable or 'image'}-{digest}"
 

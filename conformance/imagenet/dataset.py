@@ -155,9 +155,7 @@ class Dataset:
         contents = sha256_of_files(paths, cache_file=cache_file, fresh=fresh)
         total = hashlib.sha256()
         for image, content in zip(self.images, contents, strict=True):
-            total.update(
-                f"{image.name}\0{image.label}\0{content}\n".encode(errors="surrogateescape")
-            )
+            total.update(f"{image.name}\0{image.label}\0{content}\n".encode(errors="surrogatepass"))
         return total.hexdigest()
 
 
@@ -183,7 +181,7 @@ def _stratified(images: Iterable[LabelledImage]) -> list[LabelledImage]:
 
 
 def _name_key(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 def shortened(names: Iterable[str]) -> str:
