@@ -10,10 +10,12 @@ from conformance.metrics.flip_rate import count_flips, decide_flip_rate
 from conformance.metrics.flips import Candidate, flip_ledger
 from conformance.metrics.outcomes import Outcomes
 from conformance.metrics.paired import decide_paired
+from conformance.metrics.sequential import plan_for
 from conformance.metrics.topn import TopN, label_ranks
 from conformance.predictions import Predictions
 
 _SHOWN = 5
+PAIRED_DEPTHS = (1, 5)
 
 
 def om_agreement_checks(
@@ -121,26 +123,38 @@ def accuracy_records(topn: TopN) -> list[Check]:
 
 
 def paired_checks(
-    reference: Predictions, candidate: Predictions, max_drop_points: float
+    reference: Predictions, candidate: Predictions, max_drop_points: float, *, once: bool
 ) -> list[Check]:
-    """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point."""
+    """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point.
+
+    Args:
+        reference: PyTorch's predictions.
+        candidate: Those of the ``.om`` on the same images.
+        max_drop_points: Allowed difference in percentage points, either way.
+        once: Whether this number of images was fixed beforehand and is looked at once.
+    """
     ours, theirs = label_ranks(candidate)[0], label_ranks(reference)[0]
-    made = []
-    for n in (1, 5):
-        outcomes = Outcomes(reference.names, theirs < n, ours < n)
-        decision = decide_paired(outcomes, bound_points=max_drop_points)
-        paired, unpaired = decision.paired_points, decision.unpaired_points
-        made.append(
-            Check(
-                id=f"accuracy.paired.top{n}",
-                status=decision.status,
-                value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
-                bound=f"inside ±{max_drop_points:g}",
-                unit="points, 98 % interval",
-                source="Tango's score interval for paired proportions, two one-sided tests of 1 %",
-                detail=f"{decision.explanation}; gained {decision.gained}, lost {decision.lost}, "
-                f"McNemar's p {decision.mcnemar_p:.3g}; unpaired the interval would be "
-                f"{unpaired.lower:+.2f} to {unpaired.upper:+.2f}",
-            )
-        )
-    return made
+    return [
+        paired_check(n, Outcomes(reference.names, theirs < n, ours < n), max_drop_points, once=once)
+        for n in PAIRED_DEPTHS
+    ]
+
+
+def paired_check(n: int, outcomes: Outcomes, max_drop_points: float, *, once: bool) -> Check:
+    """Make the check of Top-N on paired outcomes; both intervals are told, one decides."""
+    plan = plan_for(len(outcomes.names), once=once)
+    decision = decide_paired(outcomes, bound_points=max_drop_points, plan=plan)
+    paired, unpaired = decision.paired_points, decision.unpaired_points
+    side_pct = 100 * decision.alpha_side
+    return Check(
+        id=f"accuracy.paired.top{n}",
+        status=decision.status,
+        value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
+        bound=f"inside ±{max_drop_points:g}",
+        unit=f"points, {100 - 2 * side_pct:g} % interval",
+        source=f"{decision.method}; two one-sided tests of {side_pct:g} %",
+        detail=f"{decision.explanation}; gained {decision.gained}, lost {decision.lost} of "
+        f"{decision.images:,}; known to ±{paired.half_width:.2f} points paired, only to "
+        f"±{unpaired.half_width:.2f} unpaired ({unpaired.lower:+.2f} to {unpaired.upper:+.2f}); "
+        f"McNemar's p {decision.mcnemar_p:.3g} does not decide",
+    )
