@@ -78,7 +78,14 @@ def paired(images: int, loss: float, discordant: float, alpha_side: float = ALPH
     """Return the chances of the paired rule at a number of images fixed beforehand."""
     if images == FULL_SET:
         return Chances(float(abs(loss) <= BOUND), float(abs(loss) > BOUND))
-    gained, lost, probability = _counts(images, *rates(loss, discordant))
+    return of_rates(images, *rates(loss, discordant), alpha_side)
+
+
+def of_rates(
+    images: int, gain_rate: float, loss_rate: float, alpha_side: float = ALPHA_SIDE
+) -> Chances:
+    """Return the chances of the paired rule at given rates of gained and lost images."""
+    gained, lost, probability = _counts(images, gain_rate, loss_rate)
     inside, outside = inside_and_outside(gained, lost, images, alpha_side)
     return Chances(float(probability[inside].sum()), float(probability[outside].sum()))
 

@@ -29,7 +29,7 @@ def _outcomes(gained: int, lost: int, images: int, right: float = 0.58) -> Outco
     return Outcomes(tuple(f"{i:05}.JPEG" for i in range(images)), reference, candidate)
 
 
-def _decide(gained: int, lost: int, images: int, plan: paired.Plan = "fixed") -> Status:
+def _decide(gained: int, lost: int, images: int, plan: sequential.Plan = "fixed") -> Status:
     return paired.decide_paired(_outcomes(gained, lost, images), plan=plan).status
 
 

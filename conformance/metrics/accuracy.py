@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from conformance.bounds import suite_bound
 from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
 from conformance.metrics.batching import decide_batches
 from conformance.metrics.topn import DEPTH, TopN, count_topn
@@ -21,7 +22,7 @@ _SHOWN = 5  # images named in a message
 _ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
 # Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
 # the images any more.
-LEAST_DISTINCT_SHARE = 0.25
+LEAST_DISTINCT_SHARE = suite_bound("accuracy.distinct_share")
 
 
 def control_checks(topn: TopN, spec: ModelSpec) -> list[Check]:

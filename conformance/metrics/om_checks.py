@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from conformance.bounds import suite_source
 from conformance.check import Check, Status, at_most, equal, recorded
 from conformance.metrics.agreement import ScoreAgreement, decide_decisions, decide_scores
 from conformance.metrics.flip_rate import count_flips, decide_flip_rate
@@ -47,7 +48,7 @@ def om_agreement_checks(
         rate.interval_pct.upper,
         rate.bound_pct,
         unit="% of decisions, upper bound",
-        source="Clopper-Pearson, 97.5 %",
+        source=f"Clopper-Pearson, 97.5 %; {suite_source('agreement.flips.limit_pct')}",
         detail=rate.explanation,
     )
     return [

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
+from conformance.bounds import suite_bound
 from conformance.check import Status
 from conformance.errors import DatasetError
 from conformance.metrics.census import FULL_SET
@@ -27,7 +28,7 @@ from conformance.metrics.sequential import (
     look_alpha,
 )
 
-ALPHA_SIDE = 0.01
+ALPHA_SIDE = suite_bound("accuracy.paired.error_a_side")
 PLANNED_POWER = 0.9
 
 

@@ -8,9 +8,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from conformance.bounds import decided_ids
 from conformance.check import Status
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle_files import write_whole
+from conformance.evidence.headroom import Headroom, headroom_of
 from conformance.evidence.report import shown
 from conformance.evidence.report.accuracy_chart import accuracy_chart
 from conformance.evidence.report.error_chart import error_chart
@@ -21,6 +23,7 @@ from conformance.evidence.report.summary import banner, headline, rests_on, tile
 from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import demand_folder, thumbnail
 from conformance.evidence.report.times import times_of
+from conformance.spec import load_spec, model_names
 
 REPORT_FILE = "report.html"
 FOLDER = Path(__file__).parent
@@ -87,6 +90,7 @@ def render(source: Source, *, images: Path | None = None, thumbnails: bool = Tru
             stages=stages,
             statuses=[s for s in reversed(Status) if any(stage.counts.get(s) for stage in stages)],
             hidden_rows=max(len(source.evidence.checks) - MAX_ROWS, 0),
+            headroom=_headroom(source),
             times=times_of(source),
             today=_day(source),
             style=style,
@@ -94,6 +98,12 @@ def render(source: Source, *, images: Path | None = None, thumbnails: bool = Tru
             policy=_policy(style, script),
         )
     )
+
+
+def _headroom(source: Source) -> tuple[Headroom, ...]:
+    """Return the headroom below the bounds of the models that the run was about."""
+    specs = [load_spec(model) for model in source.models if model in model_names()]
+    return headroom_of((made.check for made in source.evidence.checks), decided_ids(specs))
 
 
 def _environment() -> Any:
