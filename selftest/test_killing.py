@@ -86,7 +86,10 @@ def test_nothing_survives(folder: Path, moment: int) -> None:
         assert manifest is not None, f"{entry} looks finished and has no manifest"
         assert not damage(entry, manifest)
     for sealed in (folder / "runs").glob(f"*/{STATEMENT_FILE}"):
-        assert read_statement(sealed.parent).digests == file_digests(sealed.parent)
+        stated = read_statement(sealed.parent).digests.items()
+        assert {item for item in stated if not item[0].startswith("tested:")} == set(
+            file_digests(sealed.parent).items()
+        )
 
 
 BLOCKED = """
