@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.termination",
     "fixtures.claims",
     "fixtures.outcomes",
+    "fixtures.recorder",
     "fixtures.subjects",
     "fixtures.parity",
     "fixtures.accuracy",
