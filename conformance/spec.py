@@ -76,10 +76,15 @@ class Preprocess(_Table, frozen=True):
 
 
 class Batch(_Table, frozen=True):
-    """Batch sizes: one ``.om`` each, and the two whose results must agree."""
+    """Batch sizes: one ``.om`` each, and the two that a quick gate is content with."""
 
     sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
     compared: tuple[Positive, Positive]
+
+    @property
+    def first(self) -> int:
+        """The batch size that every other one is compared with, image by image."""
+        return self.compared[0]
 
 
 class MeasuredAccuracy(_Table, frozen=True):
@@ -307,6 +312,8 @@ def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
         yield "batch.sizes", batch.sizes, "rising numbers without repetition"
     if not set(batch.compared) <= set(batch.sizes) or len(set(batch.compared)) != 2:
         yield "batch.compared", batch.compared, f"two of batch.sizes {batch.sizes}"
+    if batch.first != batch.sizes[0]:
+        yield "batch.compared", batch.compared, f"the smallest batch size first, {batch.sizes[0]}"
     if accuracy.top1_pct > accuracy.top5_pct:
         yield "accuracy.top1_pct", accuracy.top1_pct, f"at most top5_pct = {accuracy.top5_pct}"
     for number, table in enumerate(spec.throughput):
