@@ -15,21 +15,21 @@ from conformance.image_names import stems_by_name
 from conformance.imagenet.dataset import Dataset, LabelledImage
 from conformance.measure_rows import laid_out
 from conformance.metrics.row_trial import RowMeasurement, RowTrial
-from conformance.metrics.scores import Scores
 from conformance.spec import load_spec
 from emulator import fault_scores
+from emulator.session import Values
 
 EPSILON = 0.01
 SIZES = (2, 3, 4, 8, 16, 32, 64)
 RANDOM = np.random.default_rng(0)
-Model = Callable[[Scores, int], Scores]
+Model = Callable[[Values, int], Values]
 
 
 def pictures(count: int) -> tuple[str, ...]:
     return tuple(f"picture_{number:02d}.JPEG" for number in range(count))
 
 
-def fed(batch: int, count: int) -> tuple[RowTrial, Scores]:
+def fed(batch: int, count: int) -> tuple[RowTrial, Values]:
     """What a sound model says of each row, on which the picture alone has an influence."""
     trial = RowTrial(batch, pictures(count))
     own = np.random.default_rng(1).normal(0, 3, (count, 50)).astype(np.float32)
@@ -76,7 +76,7 @@ def test_rows_in_reverse_order_are_told_from_a_permutation(batch: int) -> None:
 
 
 def test_one_row_among_many_is_found_and_named() -> None:
-    def wrong(scores: Scores, batch: int) -> Scores:
+    def wrong(scores: Values, batch: int) -> Values:
         scores[4 * batch + 7, 0] += 2 * EPSILON  # an odd row beside other neighbours
         return scores
 
