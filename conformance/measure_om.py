@@ -109,7 +109,7 @@ class OmMeasurer:
         dataset = self._builder.dataset(spec)
         spoiled: list[str] = []
         runner = OmRunner(
-            tool=self._tool(tool),
+            tool=self.tool(tool),
             timed=lambda: self._timed(spoiled),
             scratch=self._host.config.scratch,
             records=folder / "records",
@@ -155,7 +155,7 @@ class OmMeasurer:
     def _measure_pure(
         self, folder: Path, key: OmKey, tool: ToolName, om: Path, om_sha256: str
     ) -> OmFacts:
-        chosen, batch, spoiled = self._tool(tool), key.batch, list[str]()
+        chosen, batch, spoiled = self.tool(tool), key.batch, list[str]()
         limit_s = self._host.config.time_limits * inference_limit_s(PURE_LOOPS * batch)
         place = work_place(self._host.config.scratch, "pure-", folder)
         with place as empty, self._timed(spoiled):
@@ -176,7 +176,7 @@ class OmMeasurer:
             om_sha256=om_sha256,
         )
 
-    def _tool(self, name: ToolName) -> InferenceTool:
+    def tool(self, name: ToolName) -> InferenceTool:
         """Return the tool on the run's chip.
 
         Raises:
