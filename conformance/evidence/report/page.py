@@ -59,6 +59,7 @@ def write_report(
 
 def render(source: Source, *, images: Path | None = None, thumbnails: bool = True) -> str:
     """Return the page of what was read from a bundle; for the rest see :func:`write_report`."""
+    environment = _environment()  # first: nothing below works without its packages
     throughput, accuracy, error = (
         throughput_chart(source),
         accuracy_chart(source),
@@ -71,9 +72,7 @@ def render(source: Source, *, images: Path | None = None, thumbnails: bool = Tru
         flip.image: thumbnail(images, flip.image) if thumbnails else "" for flip in flips.shown
     }
     return str(
-        _environment()
-        .get_template("report.html")
-        .render(
+        environment.get_template("report.html").render(
             evidence=source.evidence,
             source=source,
             headline=headline(source),
