@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from conformance.errors import DatasetError
+from conformance.imagenet import preprocess
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.independent import Tensor
 from conformance.imagenet.input_digest import (
     InputComparison,
-    Tensor,
     compare_input_files,
     compare_inputs,
 )
@@ -152,18 +153,42 @@ def cropped(image: Image.Image, left_by: int = 0) -> Tensor:
     return np.ascontiguousarray(((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1))
 
 
-DEVIATIONS: dict[str, Callable[[Image.Image], Tensor]] = {
-    "crop one pixel off": lambda image: cropped(resized(image, 256), 1),
-    "short side 255": lambda image: cropped(resized(image, 255)),
-    "rounded long side": lambda image: cropped(resized(image, 256, lambda side: int(side) + 1)),
-    "bicubic": lambda image: cropped(image.resize((297, 256), Image.Resampling.BICUBIC)),
-    "blue first": lambda image: cropped(resized(Image.merge("RGB", image.split()[::-1]), 256)),
+# What is done otherwise, by code of this test: the step and the name that must be told of it.
+DEVIATIONS: dict[str, tuple[str, Callable[[Image.Image], Tensor]]] = {
+    "crop one pixel to the right": ("crop", lambda image: cropped(resized(image, 256), 1)),
+    "short side one pixel less": ("resize", lambda image: cropped(resized(image, 255))),
+    "long side rounded, not truncated": (
+        "resize",
+        lambda image: cropped(resized(image, 256, lambda side: int(side) + 1)),
+    ),
+    "bicubic": (
+        "resize",
+        lambda image: cropped(image.resize((297, 256), Image.Resampling.BICUBIC)),
+    ),
+    "blue first (BGR)": (
+        "decode",
+        lambda image: cropped(resized(Image.merge("RGB", image.split()[::-1]), 256)),
+    ),
 }
 
 
-@pytest.mark.parametrize("deviation", DEVIATIONS.values(), ids=DEVIATIONS)
-def test_deviations_are_found(
-    pictures: Dataset, deviation: Callable[[Image.Image], Tensor]
-) -> None:
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_deviations_are_found_and_named(pictures: Dataset, name: str) -> None:
+    step, deviation = DEVIATIONS[name]
     found = compared(pictures, lambda path: deviation(Image.open(path).convert("RGB")))
     assert len(found.differing) == 3
+    assert f"first step that differs: {step}, like «{name}»" in found.describe()
+
+
+def test_a_step_that_is_no_known_deviation_is_named(
+    pictures: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = preprocess.crop_planes
+    monkeypatch.setattr(preprocess, "crop_planes", lambda *given: planes(*given) // 2)
+    found = compared(pictures, correct)
+    assert found.cause == "first step that differs: crop"
+
+
+def test_a_fault_behind_the_preparation_is_told_from_one_in_it(pictures: Dataset) -> None:
+    found = compared(pictures, lambda path: np.multiply(correct(path), np.float32(2)))
+    assert found.cause.startswith("first step that differs: feeding")

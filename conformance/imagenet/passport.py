@@ -22,7 +22,8 @@ from conformance.errors import DatasetError
 from conformance.imagenet.passport_images import DRAWINGS, FOLDER
 from conformance.imagenet.preprocess import prepare_steps
 from conformance.imagenet.steps import STEPS, Step, Steps
-from conformance.spec import Channels, Preprocess
+from conformance.spec import Preprocess
+from conformance.spec_tables import Channels
 from conformance.whole_files import write_whole
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]

@@ -22,7 +22,7 @@ from conformance.imagenet.passport import (
 )
 from conformance.imagenet.passport_images import FOLDER
 from conformance.imagenet.steps import STEPS, Step, Steps
-from conformance.spec import Preprocess
+from conformance.spec import Preprocess, load_spec, model_names
 
 # Checks of what models say about photographs: where they are bad, the inputs are a suspect.
 ABOUT_PHOTOGRAPHS = ("accuracy.", "agreement.", "input.digest")
@@ -140,32 +140,40 @@ def _hint(found: Inspection) -> str:
     )
 
 
-def blame_inputs(checks: list[Check], preprocess: Preprocess) -> list[Check]:
+def blame_inputs(checks: list[Check]) -> list[Check]:
     """Return the checks, each bad one about photographs with what the passport says of inputs.
 
     A failure then says «resize differs» where it does, and else that the preparation is sound.
+
+    Args:
+        checks: Checks that carry their model among the coordinates.
     """
-    bad = {Status.FAIL, Status.ERROR}
-    told: list[Check] = []
-    line = ""
-    for check in checks:
-        if check.status in bad and check.id.startswith(ABOUT_PHOTOGRAPHS):
-            line = line or _line(preprocess)
-            detail = f"{check.detail}\n{line}".strip()
-            told.append(msgspec.structs.replace(check, detail=detail))
-        else:
-            told.append(check)
-    return told
+    lines: dict[str, str] = {}
+    return [_blamed(check, lines) if _is_suspect(check) else check for check in checks]
 
 
-def _line(preprocess: Preprocess) -> str:
+def _is_suspect(check: Check) -> bool:
+    bad = check.status in {Status.FAIL, Status.ERROR}
+    about = check.id.startswith(ABOUT_PHOTOGRAPHS)
+    return bad and about and check.coordinates.get("model") in model_names()
+
+
+def _blamed(check: Check, lines: dict[str, str]) -> Check:
+    model = str(check.coordinates["model"])
+    if model not in lines:
+        lines[model] = f"inputs: {_told(load_spec(model).preprocess)}"
+    detail = f"{check.detail}\n{lines[model]}".strip()
+    return msgspec.structs.replace(check, detail=detail)
+
+
+def _told(preprocess: Preprocess) -> str:
     path = passport_file(preprocess)
     if not path.exists():
-        return f"inputs: no passport says whether this build prepares them rightly ({path.name})"
+        return f"no passport says whether this build prepares them rightly ({path.name})"
     try:
         found = inspect_build(preprocess, read_passport(preprocess))
     except ConformanceError as error:
-        return f"inputs: the passport cannot say whether they are right: {error.what}"
+        return f"the passport cannot say whether they are right: {error.what}"
     if found.step is None:
-        return f"inputs: {found.describe()}; decoder and resizer are not the cause"
-    return f"inputs: {found.describe()}; look at {_CHECK} before the model or the board"
+        return f"{found.describe()}; decoder and resizer are not the cause"
+    return f"{found.describe()}; look at {_CHECK} before the model or the board"

@@ -38,7 +38,7 @@ def control_checks(topn: TopN, spec: ModelSpec) -> list[Check]:
             unit="points from the published figure",
             source=accuracy.source,
             detail=_figure(topn, n, published),
-            hint="look at the images, their labels and the JPEG decoder before the model",
+            hint="look at input.passport, input.digest, the images and labels before the model",
         )
         for n, published in _published(accuracy)
     ]
