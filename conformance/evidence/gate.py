@@ -59,7 +59,7 @@ class Row(_Table, frozen=True):
     ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     gates: tuple[str, ...]
     rests_on: tuple[Part, ...] = ()
-    batches: tuple[Positive, ...] | Literal["gate", ""] = ""
+    batches: tuple[Positive, ...] | Literal["gate", "others", ""] = ""
     scales: tuple[str, ...] = ()
     figures: Literal["gated", "all", ""] = ""
     decides: bool = True
@@ -178,9 +178,8 @@ def required(
 
 
 def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordinates]:
-    batches = _gate_batches(gate, spec) if row.batches == "gate" else row.batches
     axes: list[list[Coordinates]] = [
-        [{"batch": batch} for batch in batches] or [{}],
+        [{"batch": batch} for batch in _row_batches(row, gate, spec)] or [{}],
         [{"scale": scale} for scale in row.scales] or [{}],
         _figure_places(row, gate, spec, soc) or [{}],
     ]
@@ -188,8 +187,12 @@ def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordin
         yield {name: value for part in parts for name, value in part.items()}
 
 
-def _gate_batches(gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
-    return spec.batch.sizes if gate.batches == "all" else spec.batch.compared
+def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
+    """Return the batch sizes of a row; a spec always has others than the first."""
+    if isinstance(row.batches, tuple):
+        return row.batches
+    named = spec.batch.sizes if gate.batches == "all" else spec.batch.compared
+    return named[1:] if row.batches == "others" else named if row.batches else ()
 
 
 def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
