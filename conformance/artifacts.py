@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -324,6 +324,12 @@ def damage(folder: Path, manifest: Manifest) -> list[str]:
         except OSError as error:
             found.append(f"{name}: {error.strerror}")
     return found
+
+
+def sha256sum(paths: Iterable[Path]) -> bytes:
+    """Return what the program ``sha256sum`` prints for files of one folder, a line each."""
+    lines = (f"{file_sha256(path)}  {path.name}\n" for path in paths)
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def file_sha256(path: Path) -> str:

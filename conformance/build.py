@@ -25,6 +25,7 @@ from conformance.errors import DownloadError
 from conformance.evidence.facts import record_class, record_digest
 from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import ArtifactRecord, append_artifact
+from conformance.evidence.scrub import without_names
 from conformance.export.checkpoint import (
     Checkpoint,
     WeightsClass,
@@ -32,6 +33,7 @@ from conformance.export.checkpoint import (
     find_published,
     identify,
 )
+from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec, PublishedWeights
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Builder:
         self.config = config
         self.store = Store(config.artifacts, on_event=_recorder(run_folder))
         self._run_folder = run_folder
-        self._failures = KeptFailures(run_folder / "failures")
+        self._failures = KeptFailures(work_folder(run_folder) / "failures")
         self._made: dict[str, Any] = {}
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
@@ -125,7 +127,7 @@ class Builder:
         from conformance.evidence.prediction_file import list_sha256
 
         found = self._dataset(spec)
-        listed = list_sha256(found.names, found.labels.tolist())
+        listed = list_sha256(without_names(found.names), found.labels.tolist())
         facts = {"count": str(len(found)), "list_sha256": listed}
         record_class(self._run_folder, "images", found.image_class, facts, spec.name)
         record_digest(self._run_folder, f"{spec.name}/dataset", "dataset", listed, spec.name)

@@ -39,6 +39,7 @@ from conformance.ascend.versions import VersionFact, read_versions
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
+from conformance.run_folder import work_folder
 
 ToolName = Literal["benchmark", "ais_bench"]
 NO_BOARD_ASKED = AbsentBoard(("board to be used, because of --board=none",))
@@ -183,8 +184,8 @@ class AscendHost:
             devices = choose_devices(devices, self.config.chips)
             if len(devices) == 1:
                 return devices[0]
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        agreed = self.run_folder / "chip.json"
+        agreed = work_folder(self.run_folder) / "chip.json"
+        agreed.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(agreed.with_suffix(".lock")):
             if agreed.exists():
                 return choose_devices(devices, [json.loads(agreed.read_text("utf-8"))])[0]

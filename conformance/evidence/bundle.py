@@ -15,6 +15,7 @@ EVIDENCE_FILE = "evidence.json"
 PREDICTIONS_FILE = "predictions.npz"
 JUNIT_FILE = "junit.xml"
 STATEMENT_FILE = "statement.json"
+REPORT_FILE = "report.html"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
