@@ -55,16 +55,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def plant(folder: Path) -> Evidence:
     """Write a run that quotes the machine in everything that is written; return its evidence."""
     test = "tests/test_made.py::test_made"
-    check = at_most("export.parity.rms", 1, 2, source=TEXT, hint=TEXT, detail=TEXT)
+    place: dict[str, str | int] = {"model": MODEL}
+    told = {"source": TEXT, "hint": TEXT, "detail": TEXT}
+    check = at_most("export.parity.rms", 1, 2, coordinates=place, **told)
     append(folder, CheckRecord(test, check))
     append(folder, OutcomeRecord(test, Status.PASS, 0.1, TEXT))
-    append_artifact(folder, ArtifactRecord("built", f"checkpoint {TEXT}", "1" * 64, 1.0))
+    append_artifact(folder, ArtifactRecord(TEXT, "checkpoint", "1" * 64, 1.0))
     names = [f"{USER}.jpg", f"{USER.upper()}.jpg", f"{HOST} photograph.jpg"]
     labels, scores = np.arange(3), np.eye(3, 9, k=1) + np.eye(3, 9)
     listed = list_sha256(without_names(names), labels.tolist())
     for name, engine in (("torch", "torch"), ("om bs1", "om")):
         add_predictions(
-            folder, name, engine, coordinates={"model": MODEL}, names=names, labels=labels,
+            folder, name, engine, coordinates=place, names=names, labels=labels,
             scores=scores if engine == "om" else scores[:, ::-1],
         )  # fmt: skip
     record_class(folder, "images", "custom", {"origin": TEXT, "list_sha256": listed}, MODEL)
