@@ -4,6 +4,7 @@ pytest_plugins = [
     "fixtures.options",
     "fixtures.claims",
     "fixtures.outcomes",
+    "fixtures.recorder",
     "fixtures.subjects",
     "fixtures.parity",
     "fixtures.accuracy",

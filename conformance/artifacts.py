@@ -9,101 +9,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import msgspec
 from filelock import FileLock, Timeout
 
 from conformance.errors import ArtifactError
+from conformance.manifests import (
+    Artifact,
+    Manifest,
+    Request,
+    Value,
+    damage,
+    file_sha256,
+    read_manifest,
+    stored_file,
+    write_manifest,
+)
 
-MANIFEST = "manifest.json"
+__all__ = [
+    "Artifact",
+    "Manifest",
+    "Request",
+    "Store",
+    "Value",
+    "damage",
+    "file_sha256",
+]
+
 UNFINISHED = "tmp"
 # What the system says when there is no room, for the disk, the user or the process.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-Value = str | int | float | bool
 # A build writes its files into the folder and returns facts to keep beside them.
 Build = Callable[[Path], Mapping[str, str]]
 Event = Callable[[str, str, str, float], None]
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted: a kind, the inputs' digests and arguments, and who would make it here.
-
-    ``makers`` are the versions of the tools that build it: a new tool makes a new artifact. They
-    are None where the tools are missing, as on a board without torch; then any maker's will do.
-    """
-
-    kind: str
-    inputs: dict[str, Value]
-    makers: dict[str, str] | None
-
-    @property
-    def identity(self) -> str:
-        """Digest of what is wanted, whoever makes it."""
-        return _digest({"kind": self.kind, "inputs": self.inputs})
-
-    @property
-    def key(self) -> str:
-        """Digest of what is wanted and who makes it: the entry's address."""
-        return _digest({"kind": self.kind, "inputs": self.inputs, "makers": self.makers})
-
-
-class StoredFile(msgspec.Struct, frozen=True):
-    """Size in bytes and digest of one file of an artifact."""
-
-    size: int
-    sha256: str
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an artifact is, who made it from what, and what its files must be."""
-
-    request: Request
-    files: dict[str, StoredFile]
-    facts: dict[str, str]
-    made_at: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A verified entry of the store."""
-
-    folder: Path
-    manifest: Manifest
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """What the build found out, such as the class of the weights."""
-        return self.manifest.facts
-
-    def path(self, name: str) -> Path:
-        """Return the path of one of the artifact's files.
-
-        Raises:
-            ArtifactError: The artifact has no file of that name.
-        """
-        if name not in self.manifest.files:
-            raise ArtifactError(
-                "artifact lacks a file",
-                got=", ".join(self.manifest.files),
-                expected=name,
-                where={"artifact": self.folder},
-                next_step="remove it; the next run builds it again",
-            )
-        return self.folder / name
-
-    def sha256(self, name: str) -> str:
-        """Return the verified digest of one of the artifact's files."""
-        self.path(name)
-        return self.manifest.files[name].sha256
 
 
 @dataclass
@@ -267,7 +211,7 @@ class Store:
     ) -> Artifact:
         with self._writable():
             files = {
-                path.relative_to(workplace).as_posix(): _stored(path)
+                path.relative_to(workplace).as_posix(): stored_file(path)
                 for path in sorted(workplace.rglob("*"))
                 if not path.is_dir()
             }
@@ -280,8 +224,7 @@ class Store:
                 made_at=started,
                 seconds=round(time.time() - started, 3),
             )
-            text = msgspec.json.format(msgspec.json.encode(manifest))
-            _write_durably(workplace / MANIFEST, text)
+            write_manifest(workplace, manifest)
             folder = self._folder(request)
             folder.parent.mkdir(exist_ok=True)
             if folder.exists():
@@ -295,59 +238,3 @@ class Store:
         if manifest is None or damage(folder, manifest):
             return None
         return Artifact(folder, manifest)
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """Decode an entry's manifest; None where it is missing, damaged or another entry's."""
-    try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):
-        return None
-    if manifest.request.key != folder.name or manifest.request.kind != folder.parent.name:
-        return None
-    # A file name is data: one that would leave the entry's folder makes the entry damaged.
-    return manifest if all(map(_stays_inside, manifest.files)) else None
-
-
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
-
-
-def damage(folder: Path, manifest: Manifest) -> list[str]:
-    """Return what is wrong with an entry's files, one line each."""
-    found = []
-    for name, stored in manifest.files.items():
-        try:
-            if _stored(folder / name) != stored:
-                found.append(f"{name}: digest differs from the manifest")
-        except OSError as error:
-            found.append(f"{name}: {error.strerror}")
-    return found
-
-
-def sha256sum(paths: Iterable[Path]) -> bytes:
-    """Return what the program ``sha256sum`` prints for files of one folder, a line each."""
-    lines = (f"{file_sha256(path)}  {path.name}\n" for path in paths)
-    return "".join(lines).encode("utf-8", "surrogateescape")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hex digits, reading it in blocks."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _stored(path: Path) -> StoredFile:
-    return StoredFile(path.stat().st_size, file_sha256(path))
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())

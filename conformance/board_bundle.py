@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.artifacts import Artifact, file_sha256
-from conformance.build import CHECKPOINT_FILE, Builder
+from conformance.build import Builder
+from conformance.build_checkpoint import CHECKPOINT_FILE
 from conformance.config import SAMPLE, RunConfig
 from conformance.errors import ConfigError
 from conformance.float16 import allowed_error

@@ -6,35 +6,24 @@ run: every later caller, in any worker, gets it again, and a download that hung 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 import os
-import shutil
-import sys
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from conformance.artifacts import Artifact, Request, Store, Value, file_sha256
-from conformance.ascend.presence import board_signs
-from conformance.check import NotApplicable, SkipReason
+from conformance.artifacts import Request, Store, file_sha256
+from conformance.build_checkpoint import CheckpointBuilder, demand_no_board
+from conformance.check import SkipReason
 from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
-from conformance.errors import DownloadError
 from conformance.evidence.facts import record_class, record_digest
 from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import ArtifactRecord, append_artifact
 from conformance.evidence.scrub import without_names
-from conformance.export.checkpoint import (
-    Checkpoint,
-    WeightsClass,
-    file_digests,
-    find_published,
-    identify,
-)
+from conformance.export.checkpoint import Checkpoint, file_digests
+from conformance.makers import DRAWING, LOADING, source_digest, versions
 from conformance.run_folder import work_folder
-from conformance.spec import ModelSpec, PublishedWeights
+from conformance.spec import ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -42,11 +31,8 @@ if TYPE_CHECKING:
     from conformance.imagenet.dataset import Dataset
 
 Made = TypeVar("Made")
-CHECKPOINT_FILE = "checkpoint.pth"
 ONNX_FILE = "model.onnx"
 SAMPLE_FOLDER = "images"
-PACKAGE = Path(__file__).parent
-DRAWING = ("imagenet/sample_images.py", "imagenet/sample_drawing.py")
 
 
 class Builder:
@@ -58,6 +44,7 @@ class Builder:
         self._run_folder = run_folder
         self._failures = KeptFailures(work_folder(run_folder) / "failures")
         self._made: dict[str, Any] = {}
+        self._checkpoints = CheckpointBuilder(config, self.store, self.once)
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Return the weights: the file given, else the published one, else the sample.
@@ -107,7 +94,7 @@ class Builder:
 
     def _known_checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Build the checkpoint and record its class, and what that was derived from."""
-        made = self._checkpoint(spec)
+        made = self._checkpoints.checkpoint(spec)
         digests = file_digests(made.path)._asdict()
         record_class(self._run_folder, "weights", made.weights_class, digests, spec.name)
         record_digest(
@@ -133,77 +120,6 @@ class Builder:
         record_digest(self._run_folder, f"{spec.name}/dataset", "dataset", listed, spec.name)
         return found
 
-    def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
-        if self.config.weights == SAMPLE:
-            return self._sample_checkpoint(spec, "--weights=sample")
-        if self.config.weights is not None:
-            found = identify(Path(self.config.weights), spec, found="--weights")
-            return self._kept(spec, found, {"sha256": found.sha256})
-        for weights in spec.weights:
-            if stored := self.store.find(_published_request(spec, weights)):
-                origin = stored.facts.get("origin", "from the artifact store")
-                return identify(stored.path(CHECKPOINT_FILE), spec, found=origin)
-        if cached := find_published(spec):
-            found = identify(cached, spec, found="torch's cache")
-            return self._kept(spec, found, {"sha256": found.sha256})
-        try:
-            # A step of its own: the sample takes its place, so the failure would not be kept.
-            return self.once(
-                f"download {spec.name}", lambda: self._downloaded(spec, spec.weights[0])
-            )
-        except DownloadError as error:
-            reason = f"{error.what}: {error.got}"
-            self._demand_no_board(SkipReason.NO_WEIGHTS, "--weights=FILE", reason)
-            return self._sample_checkpoint(spec, reason)
-
-    def _kept(self, spec: ModelSpec, found: Checkpoint, identity: Mapping[str, str]) -> Checkpoint:
-        """Copy a weights file into the store, once it is known to fit the network."""
-
-        def build(folder: Path) -> Mapping[str, str]:
-            from conformance.export.state_dict import load_state_dict
-
-            load_state_dict(found.path, spec)
-            shutil.copyfile(found.path, folder / CHECKPOINT_FILE)
-            return _facts(found)
-
-        made = self.store.get(_checkpoint_request(spec, identity), build)
-        # The copy may be older than the spec and have come from elsewhere; this file was looked at.
-        return dataclasses.replace(found, path=made.path(CHECKPOINT_FILE))
-
-    def _downloaded(self, spec: ModelSpec, weights: PublishedWeights) -> Checkpoint:
-        from conformance.export.download import download_published
-        from conformance.export.state_dict import load_state_dict
-
-        def build(folder: Path) -> Mapping[str, str]:
-            downloads = self.store.root / "downloads"
-            path = download_published(weights, downloads, progress=sys.stderr.isatty())
-            load_state_dict(path, spec)
-            path.replace(folder / CHECKPOINT_FILE)
-            found = identify(folder / CHECKPOINT_FILE, spec, found=f"from {weights.url}")
-            return _facts(found) | {"origin": f"downloaded from {weights.url}"}
-
-        return _checkpoint_of(self.store.get(_published_request(spec, weights), build))
-
-    def _sample_checkpoint(self, spec: ModelSpec, reason: str) -> Checkpoint:
-        def build(folder: Path) -> Mapping[str, str]:
-            from conformance.export.sample_weights import save_sample_weights
-
-            save_sample_weights(spec, folder / CHECKPOINT_FILE)
-            return {"weights_class": "sample"}
-
-        identity = {
-            "sample": source_digest(
-                "export/sample_weights.py",
-                "export/random_features.py",
-                "imagenet/sample_images.py",
-                "imagenet/sample_drawing.py",
-            ),
-            "preprocess": spec.digest("preprocess", "export"),
-        }
-        request = _checkpoint_request(spec, identity, "torch", "torchvision", "numpy", "pillow")
-        made = _checkpoint_of(self.store.get(request, build))
-        return dataclasses.replace(made, origin=f"embedded sample weights, because {reason}")
-
     def _onnx_model(self, spec: ModelSpec) -> Path:
         checkpoint = self.checkpoint(spec)
 
@@ -218,7 +134,7 @@ class Builder:
             inputs={
                 "weights": checkpoint.sha256,
                 "spec": spec.digest("architecture", "export", "preprocess"),
-                "source": source_digest("export/onnx_model.py"),
+                "source": source_digest("export/onnx_model.py", *LOADING),
             },
             makers=versions("torch", "torchvision", "onnx"),
         )
@@ -232,7 +148,7 @@ class Builder:
             folder = STANDARD_IMAGENET
         if folder is None:
             reason = f"{STANDARD_IMAGENET} cannot be read"
-            self._demand_no_board(SkipReason.NO_IMAGES, "--imagenet=DIR", reason)
+            demand_no_board(self.config, SkipReason.NO_IMAGES, "--imagenet=DIR", reason)
             folder = SAMPLE
         drawn = folder == SAMPLE
         root = self._sample_images() if drawn else Path(folder)
@@ -246,50 +162,12 @@ class Builder:
             write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
-        source = source_digest(*DRAWING)
         request = Request(
             kind="sample_images",
-            inputs={"source": source},
+            inputs={"source": source_digest(*DRAWING)},
             makers=versions("numpy", "pillow"),
         )
         return self.store.get(request, build).folder / SAMPLE_FOLDER
-
-    def _demand_no_board(self, missing: SkipReason, option: str, reason: str) -> None:
-        """Refuse the sample where a board is: its engineer must not mistake it for the model."""
-        if self.config.board == "auto" and (signs := board_signs()):
-            raise NotApplicable(
-                missing,
-                f"{reason}; a board is here ({', '.join(signs)}), so the embedded sample does not "
-                f"take its place\n  next: give {option}, or {option.partition('=')[0]}=sample",
-            )
-
-
-def _checkpoint_request(spec: ModelSpec, identity: Mapping[str, str], *makers: str) -> Request:
-    inputs: dict[str, Value] = {"architecture": spec.digest("architecture"), **identity}
-    return Request(kind="checkpoint", inputs=inputs, makers=versions(*makers))
-
-
-def _published_request(spec: ModelSpec, weights: PublishedWeights) -> Request:
-    return _checkpoint_request(spec, {"published": weights.md5 or weights.sha256_prefix})
-
-
-def _facts(found: Checkpoint) -> dict[str, str]:
-    return {
-        "weights_class": found.weights_class,
-        "origin": found.origin,
-        "published_as": found.published_as or "",
-    }
-
-
-def _checkpoint_of(artifact: Artifact) -> Checkpoint:
-    facts = artifact.facts
-    return Checkpoint(
-        path=artifact.path(CHECKPOINT_FILE),
-        sha256=artifact.sha256(CHECKPOINT_FILE),
-        weights_class=cast("WeightsClass", facts["weights_class"]),
-        origin=facts.get("origin", ""),
-        published_as=facts.get("published_as") or None,
-    )
 
 
 def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:
@@ -299,22 +177,6 @@ def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:
     network = build_network(spec.architecture)
     network.load_state_dict(load_state_dict(checkpoint.path, spec))
     return network.eval()
-
-
-def versions(*packages: str) -> dict[str, str] | None:
-    """Return the installed versions of the packages, or None if one is missing."""
-    try:
-        return {package: metadata.version(package) for package in packages}
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def source_digest(*files: str) -> str:
-    """Digest our own code that shapes an artifact: a change in it makes another artifact."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update((PACKAGE / file).read_bytes())
-    return digest.hexdigest()
 
 
 def _recorder(run_folder: Path) -> Callable[[str, str, str, float], None]:

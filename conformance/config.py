@@ -1,43 +1,31 @@
-"""The run's options: one table of them, and the frozen object they are resolved into.
+"""The run's configuration: the frozen object into which the options are resolved.
 
-An option wins over its environment variable, and that over the default. Every parser refuses bad
-text early, with a message of its own.
+An option wins over its environment variable, and that over the default.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from conformance.errors import ConfigError
+from conformance.option_texts import SAMPLE, PathOrSample, absolute_path, path_or_sample
+from conformance.options import OPTIONS, STANDARD_IMAGENET, Option
 from conformance.spec import load_spec, model_names
 
-SAMPLE: Literal["sample"] = "sample"
-STANDARD_IMAGENET = Path("/root/datasets/imagenet")
-PathOrSample = Path | Literal["sample"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of the command line: ``--name=METAVAR``, or its environment variable."""
-
-    name: str
-    metavar: str
-    help: str
-    parse: Callable[[str], Any]
-    default_text: str
-    variable: str | None = None
-    repeatable: bool = False
-
-    @property
-    def flag(self) -> str:
-        """The option as it is typed."""
-        return f"--{self.name}"
+__all__ = [
+    "OPTIONS",
+    "SAMPLE",
+    "STANDARD_IMAGENET",
+    "Option",
+    "RunConfig",
+    "default_artifacts_folder",
+    "resolve",
+]
 
 
 @dataclass(frozen=True)
@@ -66,173 +54,12 @@ class RunConfig:
     gate: str | None = None
 
 
-def absolute_path(text: str) -> Path:
-    """Parse a path; it is made absolute, because workers and tools may run elsewhere."""
-    if not text:
-        raise ValueError("needs a path, got nothing")
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # a home folder that nobody has
-        raise ValueError(f"needs a path, got {text!r}: {error}") from None
-
-
-def path_or_sample(text: str) -> PathOrSample:
-    """Parse a path, or the word ``sample`` for what the suite draws and fits itself."""
-    return SAMPLE if text == SAMPLE else absolute_path(text)
-
-
-def positive_count(text: str) -> int:
-    """Parse a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"needs a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def positive_factor(text: str) -> float:
-    """Parse a finite number above 0, such as 2 or 0.5."""
-    if not re.fullmatch(r"\d+(\.\d+)?", text) or not float(text):
-        raise ValueError(f"needs a number above 0 such as 2 or 0.5, got {text!r}")
-    return float(text)
-
-
-def counts(text: str) -> tuple[int, ...]:
-    """Parse whole numbers of at least 1, joined by commas, each once."""
-    found = tuple(positive_count(word) for word in text.split(","))
-    return _each_once(found, text)
-
-
-def chip_ids(text: str) -> tuple[int, ...]:
-    """Parse ACL device ids: whole numbers from 0, joined by commas, each once."""
-    words = text.split(",")
-    if not all(word.isdecimal() for word in words):
-        raise ValueError(f"needs device ids such as 0 or 0,1, got {text!r}")
-    return _each_once(tuple(map(int, words)), text)
-
-
-def _each_once(found: tuple[int, ...], text: str) -> tuple[int, ...]:
-    if len(set(found)) != len(found):
-        raise ValueError(f"needs each number once, got {text!r}")
-    return found
-
-
-def soc_name(text: str) -> str:
-    """Parse ATC's name of a SoC, such as Ascend310P3."""
-    if not re.fullmatch(r"Ascend\w+", text):
-        raise ValueError(f"needs a name such as Ascend310, got {text!r}")
-    return text
-
-
-def board_choice(text: str) -> str:
-    """Parse which board to use: auto, none, emulated or emulated:SOC."""
-    kind, colon, soc = text.partition(":")
-    if colon and kind == "emulated":
-        return f"emulated:{soc_name(soc)}"
-    return one_of("auto", "none", "emulated")(text)
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    """Make a parser that takes one of the words."""
-
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"needs one of {', '.join(words)}, got {text!r}")
-        return text
-
-    return parse
-
-
 def default_artifacts_folder(environ: Mapping[str, str]) -> Path:
     """Return the artifact store in the user's cache folder, or where the environment says."""
     if given := environ.get("CONFORMANCE_ARTIFACTS"):
         return absolute_path(given)
     cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
     return absolute_path(cache) / "ascend-conformance"
-
-
-OPTIONS = (
-    Option(
-        "model", "NAME", "spec in models/; repeatable; `all`", str, "squeezenet1_1",
-        "CONFORMANCE_MODEL", repeatable=True,
-    ),
-    Option(
-        "weights", "FILE", "a .pth, or `sample` for weights that the suite fits itself",
-        path_or_sample, "the published file: store, torch's cache, download",
-        "CONFORMANCE_WEIGHTS",
-    ),
-    Option(
-        "imagenet", "DIR", "folder with val/ and val_label.txt, or `sample`",
-        path_or_sample, f"{STANDARD_IMAGENET} where it can be read", "CONFORMANCE_IMAGENET",
-    ),
-    Option(
-        "images", "N", "use only N images, always the same ones", positive_count, "all",
-    ),
-    Option(
-        "batch", "1,16", "batch sizes", counts, "the spec's",
-    ),
-    Option(
-        "board", "WHICH", "`auto`, `none`, `emulated` or `emulated:Ascend310P3`", board_choice,
-        "auto", "CONFORMANCE_BOARD",
-    ),
-    Option(
-        "soc", "NAME", "conversion target where npu-smi cannot say, such as Ascend310", soc_name,
-        "what npu-smi says", "CONFORMANCE_SOC",
-    ),
-    Option(
-        "chips", "0,1", "ACL device ids to use; the first idle one of several", chip_ids,
-        "the first idle one",
-        "CONFORMANCE_CHIPS",
-    ),
-    Option(
-        "inference-tool", "NAME", "`auto`, `benchmark` or `ais_bench`",
-        one_of("auto", "benchmark", "ais_bench"), "auto: that of the published figure",
-    ),
-    Option(
-        "inference-tool-path", "FILE", "the program benchmark.<arch>", absolute_path,
-        "in the current folder, then on PATH", "CONFORMANCE_BENCHMARK_TOOL",
-    ),
-    Option(
-        "ascend-python", "FILE", "interpreter of CANN's Python tools", absolute_path,
-        "the first python3 outside our environment that imports ais_bench",
-        "CONFORMANCE_ASCEND_PYTHON",
-    ),
-    Option(
-        "tune", "MODE", "`stored`: use tuned models of the store, `run`: tune (hours), `off`",
-        one_of("stored", "run", "off"), "stored",
-    ),
-    Option(
-        "atc-log", "LEVEL", "what ATC logs: `debug`, `info`, `warning`, `error` or `null`",
-        one_of("debug", "info", "warning", "error", "null"), "error",
-    ),
-    Option(
-        "time-limits", "FACTOR", "multiply the time limits of the vendor's tools by FACTOR",
-        positive_factor, "1",
-    ),
-    Option(
-        "profiling", "DIR", "folder with op_statistic_*.csv or op_summary_*.csv of a profiled run",
-        absolute_path, "none",
-    ),
-    Option(
-        "artifacts", "DIR", "the artifact store", absolute_path,
-        "in the user's cache folder", "CONFORMANCE_ARTIFACTS",
-    ),
-    Option(
-        "scratch", "DIR", "where inputs and outputs of inference tools lie for a while",
-        absolute_path, "the system's temporary folder", "CONFORMANCE_SCRATCH",
-    ),
-    Option(
-        "evidence", "DIR", "where each run leaves its bundle", absolute_path,
-        "evidence/ in the checkout", "CONFORMANCE_EVIDENCE",
-    ),
-    Option(
-        "thumbnails", "WHETHER",
-        "`on` or `off`: whether the report shows images whose decision changed",
-        one_of("on", "off"), "on",
-    ),
-    Option(
-        "gate", "NAME", "end with the verdict of a gate: `host`, `rehearsal`, `board`, `release`",
-        str, "no gate",
-    ),
-)  # fmt: skip
 
 
 def resolve(

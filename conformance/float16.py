@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from conformance.artifacts import Request
-from conformance.build import Builder, source_digest, versions
+from conformance.build import Builder
+from conformance.makers import LOADING, PREPARING, source_digest, versions
 from conformance.spec import ModelSpec
 
 BOUND_FILE = "bound.json"
@@ -72,7 +73,9 @@ def _derived(builder: Builder, spec: ModelSpec) -> AllowedError:
             "images": dataset.digest(),
             "spec": spec.digest("architecture", "preprocess"),
             "source": source_digest(
-                "metrics/float16_bound.py", "metrics/float16_simulation.py", "float16.py"
+                *("metrics/float16_bound.py", "metrics/float16_simulation.py", "float16.py"),
+                *LOADING,
+                *PREPARING,
             ),
         },
         makers=versions("torch", "torchvision", "numpy", "pillow"),

@@ -14,17 +14,18 @@ import numpy as np
 from filelock import FileLock
 
 from conformance.artifacts import Request
-from conformance.build import Builder, source_digest, versions
+from conformance.build import Builder
 from conformance.evidence.run_bundle import add_predictions
 from conformance.imagenet.batches import InputBatch, stream_batches
 from conformance.imagenet.parallel import usable_cores
+from conformance.makers import LOADING, PREPARING, source_digest, versions
 from conformance.predictions import Predictions
 from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec
 
 SCORES_FILE = "scores.npy"
 REFERENCE_BATCH = 16
-PREPARING = ("imagenet/preprocess.py", "imagenet/batches.py", "runners/torch_runner.py")
+INFERRING = ("imagenet/batches.py", "runners/torch_runner.py")
 
 
 class Measurer:
@@ -93,7 +94,7 @@ class Measurer:
                 "weights": self._builder.checkpoint(spec).sha256,
                 "images": self._builder.dataset_digest(spec),
                 "spec": spec.digest("architecture", "preprocess"),
-                "source": source_digest(*PREPARING),
+                "source": source_digest(*INFERRING, *LOADING, *PREPARING),
             },
             makers=versions("torch", "torchvision", "numpy", "pillow"),
         )

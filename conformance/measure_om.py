@@ -15,6 +15,7 @@ from conformance.ascend.ais_bench import AisBenchTool
 from conformance.ascend.benchmark import BenchmarkTool
 from conformance.ascend.host import AscendHost, ToolName
 from conformance.ascend.inference import inference_limit_s
+from conformance.ascend.inference_tool import InferenceTool
 from conformance.ascend.work_folder import keep_logs, work_place
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
@@ -25,7 +26,7 @@ from conformance.om_key import OmKey
 from conformance.predictions import Predictions
 from conformance.run_folder import logs_folder, work_folder
 from conformance.runners.om_facts import OmFacts
-from conformance.runners.om_runner import OmRun, OmRunner, Tool
+from conformance.runners.om_runner import OmRun, OmRunner
 from conformance.spec import ModelSpec
 
 # Another suite may be tuning, which takes half a day.
@@ -168,31 +169,24 @@ class OmMeasurer:
         place = work_place(self._host.config.scratch, "pure-", records)
         with place as empty, self._timed(spoiled):
             work = empty / "work"
-            if isinstance(chosen, AisBenchTool):
-                pure = chosen.measure_pure(
-                    om, batch=batch, loops=PURE_LOOPS, folder=work, limit_s=limit_s
-                )
-                rate, emulated, notes = pure.perf.throughput_fps, pure.emulated, list(pure.notes)
-            else:
-                timed = chosen.measure_pure(
-                    om, batch=batch, rounds=PURE_LOOPS, folder=work, limit_s=limit_s
-                )
-                rate, emulated, notes = timed.result.throughput_fps, timed.emulated, []
+            timed = chosen.measure_pure(
+                om, batch=batch, loops=PURE_LOOPS, folder=work, limit_s=limit_s
+            )
             keep_logs(work, records)
-        self._host.demand_expected(emulated, f"{tool} with {om}")
+        self._host.demand_expected(timed.emulated, f"{tool} with {om}")
         return OmFacts(
             tool=tool,
             method="pure",
             chip=str(self._host.device.chip),
-            rates_fps=[rate],
+            rates_fps=[timed.rate_fps],
             spoiled=_first(spoiled),
-            notes=notes,
+            notes=list(timed.notes),
             slowest_stage="",
-            emulated=emulated,
+            emulated=timed.emulated,
             om_sha256=om_sha256,
         )
 
-    def _tool(self, name: ToolName) -> Tool:
+    def _tool(self, name: ToolName) -> InferenceTool:
         """Return the tool on the run's chip.
 
         Raises:

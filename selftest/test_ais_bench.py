@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool, OutputFormat
 from conformance.ascend.ais_bench_text import check_formula, parse_printed, times_of
+from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.work_folder import require_private
 from conformance.errors import (
     BoardError,
@@ -107,9 +108,8 @@ def infer(
 ) -> AisBenchRun:
     return fake(folder, change).infer(
         write_om(folder),
-        inputs or write_inputs(folder),
+        Inputs(inputs or write_inputs(folder), folder / "images.info", (224, 224), INPUT_BYTES),
         batch=BATCH,
-        input_bytes=INPUT_BYTES,
         folder=folder / "work",
         output_format=output_format,
         limit_s=limit_s,
@@ -138,7 +138,7 @@ def test_a_good_run_tells_outputs_figures_and_times(tmp_path: Path) -> None:
     assert done.outputs.names == tuple(f"ILSVRC2012_val_{n:08}_0.txt" for n in range(1, 6))
     assert done.perf.throughput_fps == 8000
     assert (done.perf.batch, done.perf.run_count, done.perf.times_ms) == (4, 2, (0.5, 0.5))
-    assert done.summary_path == tmp_path / "work/result/result_bs4_summary.json"
+    assert done.figures_path == tmp_path / "work/result/result_bs4_summary.json"
     assert (done.notes, done.emulated) == ((), False)
 
 
@@ -158,7 +158,7 @@ def test_the_model_and_folders_are_as_its_checks_demand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sumary.json", "summary.json"])
 def test_a_summary_among_the_outputs_is_moved_out(tmp_path: Path, name: str) -> None:
     done = infer(tmp_path, {"summary": f"result/result_bs4/{name}"})
-    assert done.summary_path == tmp_path / "work/result/result_bs4_summary.json"
+    assert done.figures_path == tmp_path / "work/result/result_bs4_summary.json"
     assert done.perf.times_ms == (0.5, 0.5)
     assert len(list(done.outputs.folder.iterdir())) == IMAGES
 

@@ -19,15 +19,14 @@ from filelock import FileLock
 
 from conformance.__main__ import main
 from conformance.artifacts import (
-    MANIFEST,
     Artifact,
     Request,
     Store,
     damage,
     file_sha256,
-    read_manifest,
 )
 from conformance.errors import ArtifactError
+from conformance.manifests import MANIFEST, read_manifest
 from selftest.suites import run_python
 
 CONTENT = b"some bytes"
@@ -284,7 +283,7 @@ def test_a_full_disk_while_the_manifest_is_written(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("conformance.artifacts.os.fsync", full)
+    monkeypatch.setattr("conformance.manifests.os.fsync", full)
     assert "full" in refusal(lambda: store.get(request(), build))
     assert finished(store) == store.leftovers() == []
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.ascend.benchmark import BenchmarkRun, BenchmarkTool, info_paths
+from conformance.ascend.benchmark import BenchmarkRun, BenchmarkTool
+from conformance.ascend.benchmark_files import info_paths
 from conformance.ascend.inference import inference_limit_s
+from conformance.ascend.inference_tool import Inputs
 from conformance.errors import BoardError, ConformanceError, DatasetError, DumpError, ToolError
 from selftest.fake_tools import environment, om_bytes, tool
 
@@ -98,12 +100,11 @@ def infer(
 ) -> BenchmarkRun:
     om = folder / "squeezenet1_1_bs4.om"
     om.write_bytes(om_bytes())
+    info = info or write_inputs(folder)
     return fake(folder, change).infer(
         om,
-        info or write_inputs(folder),
+        Inputs(folder / "prep_dataset", info, (224, 224), INPUT_BYTES),
         batch=4,
-        size=(224, 224),
-        input_bytes=INPUT_BYTES,
         folder=folder / "work",
         binary=binary,
         limit_s=limit_s,
@@ -131,7 +132,7 @@ def test_a_good_run_tells_outputs_figures_and_time(tmp_path: Path) -> None:
     assert done.outputs.names == tuple(f"ILSVRC2012_val_{n:08}_1.txt" for n in range(1, 6))
     assert done.outputs.started_at == done.run.started_at
     assert done.perf.images == pytest.approx(5, abs=0.01)
-    assert done.perf_path.name == "perf_vision_batchsize_4_device_1.txt"
+    assert done.figures_path.name == "perf_vision_batchsize_4_device_1.txt"
     assert not done.emulated
 
 
@@ -141,7 +142,7 @@ def test_binary_outputs_have_another_suffix(tmp_path: Path) -> None:
 
 def test_the_performance_file_may_lie_in_the_current_folder(tmp_path: Path) -> None:
     done = infer(tmp_path, {"perf_name": "perf_vision_batchsize_4_device_1.txt"})
-    assert done.perf_path == tmp_path / "work/perf_vision_batchsize_4_device_1.txt"
+    assert done.figures_path == tmp_path / "work/perf_vision_batchsize_4_device_1.txt"
 
 
 @pytest.mark.parametrize("change", [{"text": "ASCEND-EMULATOR"}, {"mark": "ASCEND-EMULATOR"}])
@@ -269,12 +270,12 @@ def test_relative_paths_of_an_info_file_start_at_the_work_folder(tmp_path: Path)
 def test_pure_inference_reads_its_own_file(tmp_path: Path) -> None:
     om = tmp_path / "net.om"
     om.write_bytes(om_bytes())
-    done = fake(tmp_path).measure_pure(om, batch=16, rounds=20, folder=tmp_path / "work")
+    done = fake(tmp_path).measure_pure(om, batch=16, loops=20, folder=tmp_path / "work")
     assert done.result.throughput_fps == 155.975
     assert "-round=20" in done.run.argv
     assert not any(word.startswith("-input") for word in done.run.argv)
     with pytest.raises(ToolError, match="1 to 1024"):
-        fake(tmp_path).measure_pure(om, batch=16, rounds=1025, folder=tmp_path / "other")
+        fake(tmp_path).measure_pure(om, batch=16, loops=1025, folder=tmp_path / "other")
 
 
 def test_the_time_limit_scales_with_the_work() -> None:

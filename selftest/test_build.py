@@ -74,7 +74,7 @@ def machine(
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("conformance.build.STANDARD_IMAGENET", tmp_path / "standard")
-    monkeypatch.setattr("conformance.build.board_signs", list)
+    monkeypatch.setattr("conformance.build_checkpoint.board_signs", list)
     monkeypatch.setattr("conformance.export.download.download_published", refuse)
     monkeypatch.setattr("conformance.imagenet.sample_images.write_sample", write_sample)
     monkeypatch.setattr(
@@ -97,7 +97,7 @@ def made(tmp_path: Path) -> Made:
 
 
 def board(machine: pytest.MonkeyPatch) -> None:
-    machine.setattr("conformance.build.board_signs", lambda: ["/dev/davinci0"])
+    machine.setattr("conformance.build_checkpoint.board_signs", lambda: ["/dev/davinci0"])
 
 
 def downloading(machine: pytest.MonkeyPatch, source: Path, attempts: Path) -> None:

@@ -92,5 +92,5 @@ def test_the_inference_tool_calls_its_guard_after_a_time_limit(tmp_path: Path) -
     hanging = tool(tmp_path / "benchmark.test", "import time\ntime.sleep(60)\n")
     runner = BenchmarkTool(hanging, environment(), 0, guard(tmp_path, watch))
     with pytest.raises(ToolError, match="did not end by itself"):
-        runner.measure_pure(om, batch=1, rounds=1, folder=tmp_path / "work", limit_s=0.5)
+        runner.measure_pure(om, batch=1, loops=1, folder=tmp_path / "work", limit_s=0.5)
     assert watch.asked == 1

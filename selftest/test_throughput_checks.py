@@ -37,8 +37,9 @@ def facts(*rates_fps: float, **changed: object) -> OmFacts:
 def card(
     found: OmFacts, key: OmKey, soc: str = "Ascend310", profiling: Path | None = None
 ) -> Check:
-    chip, made = card_checks(found, SPEC, key, soc, profiling)
+    chip, spread, made = card_checks(found, SPEC, key, soc, profiling)
     assert chip.id == "throughput.chip"
+    assert spread.id == "throughput.spread"
     assert chip.status is Status.PASS, "what was measured is always recorded"
     assert made.id == "throughput.card"
     return made

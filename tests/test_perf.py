@@ -15,7 +15,7 @@ from fixtures.options import Run
 pytestmark = pytest.mark.npu
 
 
-@pytest.mark.states("throughput.card", "throughput.chip")
+@pytest.mark.states("throughput.card", "throughput.chip", "throughput.spread")
 @pytest.mark.usefixtures("om_model", "dataset")
 def test_card_is_as_fast_as_published(
     om_measurer: OmMeasurer, spec: ModelSpec, om_key: OmKey, chip: UsedChip, run: Run, claim: Claim

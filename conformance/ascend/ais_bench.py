@@ -26,6 +26,7 @@ from conformance.ascend.inference import (
     require_outputs,
     warnings_in,
 )
+from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.marker import is_emulated
 from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import Run
@@ -51,7 +52,7 @@ class AisBenchRun:
         run: Command, log, wall clock.
         outputs: One file an image, ``<stem>_0.txt``, ``.bin`` or ``.npy``.
         perf: What it measured.
-        summary_path: Its summary, beside the outputs; None if this version wrote none.
+        figures_path: Its summary, beside the outputs; None if this version wrote none.
         notes: Oddities that are no errors.
         emulated: Whether anything it printed carries the mark of an emulated board.
     """
@@ -59,9 +60,19 @@ class AisBenchRun:
     run: Run
     outputs: Outputs
     perf: AisBenchPerf
-    summary_path: Path | None
+    figures_path: Path | None
     notes: tuple[str, ...]
     emulated: bool
+
+    @property
+    def rate_fps(self) -> float:
+        """Rate of the chip alone, images per second."""
+        return self.perf.throughput_fps
+
+    @property
+    def slowest_stage(self) -> str:
+        """Nothing: ais_bench does not time its stages on the host."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class PureAisBenchRun:
     perf: AisBenchPerf
     notes: tuple[str, ...]
     emulated: bool
+
+    @property
+    def rate_fps(self) -> float:
+        """Rate of the chip alone, images per second."""
+        return self.perf.throughput_fps
 
 
 @dataclass(frozen=True)
@@ -100,10 +116,9 @@ class AisBenchTool:
     def infer(
         self,
         om: Path,
-        input_folder: Path,
+        inputs: Inputs,
         *,
         batch: int,
-        input_bytes: int,
         folder: Path,
         output_format: OutputFormat = "TXT",
         limit_s: float | None = None,
@@ -112,9 +127,8 @@ class AisBenchTool:
 
         Args:
             om: The model, converted for this batch size.
-            input_folder: One ``.bin`` an image; ais_bench takes them all.
+            inputs: Their folder is used; ais_bench takes every file in it.
             batch: Batch size.
-            input_bytes: Size of each input file.
             folder: Empty folder to run in; everything the tool writes stays there.
             output_format: Format of the outputs.
             limit_s: Time limit; default scales with the number of images.
@@ -126,8 +140,8 @@ class AisBenchTool:
             ToolError: The tool fails, or its figures cannot be believed.
         """
         self._prepare(folder)
-        require_private(input_folder)
-        stems = require_inputs(input_files(input_folder), input_bytes)
+        require_private(inputs.folder)
+        stems = require_inputs(input_files(inputs.folder), inputs.bytes_each)
         name = f"result_bs{batch}"
         (folder / "result").mkdir(mode=0o700)
         result = self._run(
@@ -135,7 +149,7 @@ class AisBenchTool:
             folder,
             limit_s or inference_limit_s(len(stems)),
             f"--batchsize={batch}",
-            f"--input={input_folder.absolute()}",
+            f"--input={inputs.folder.absolute()}",
             "--output=result",
             f"--output_dirname={name}",
             f"--outfmt={output_format}",
@@ -144,6 +158,7 @@ class AisBenchTool:
             folder=folder / "result" / name,
             names=tuple(f"{stem}_{FIRST_OUTPUT}.{output_format.lower()}" for stem in stems),
             started_at=result.started_at,
+            output_number=FIRST_OUTPUT,
         )
         require_good_run(result, TOOL, outputs)
         summary_path = _moved_out(find_summary(outputs.folder), outputs.folder)
@@ -226,7 +241,7 @@ def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: i
         run=result,
         outputs=outputs,
         perf=perf,
-        summary_path=summary_path,
+        figures_path=summary_path,
         notes=tuple(notes),
         emulated=is_emulated(result.text),
     )

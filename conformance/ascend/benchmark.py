@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.ascend.benchmark_files import info_paths, read_figures
 from conformance.ascend.chip_guard import AfterRun, nothing_to_do
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.inference import (
@@ -17,13 +17,14 @@ from conformance.ascend.inference import (
     require_outputs,
     warnings_in,
 )
+from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.marker import is_emulated
-from conformance.ascend.perf_checks import check_perf
+from conformance.ascend.perf_checks import check_perf, limiting_stage
 from conformance.ascend.perf_file import PerfFile, PureInference, parse_perf_text, parse_pure_text
 from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import Run
 from conformance.ascend.work_folder import private_copy, require_empty
-from conformance.errors import DatasetError, ToolError
+from conformance.errors import ToolError
 
 TOOL = "benchmark"
 # The first output of an image is number 1 here (and 0 in ais_bench).
@@ -39,7 +40,8 @@ class BenchmarkRun:
         run: Command, log, wall clock.
         outputs: One file an image, ``<stem>_1.txt`` or ``.bin``.
         perf: The performance file's numbers.
-        perf_path: The file itself.
+        figures_path: The file itself.
+        slowest_stage: The stage that limits the end-to-end rate.
         notes: Oddities that are no errors.
         emulated: Whether anything it printed or wrote carries the mark of an emulated board.
     """
@@ -47,9 +49,15 @@ class BenchmarkRun:
     run: Run
     outputs: Outputs
     perf: PerfFile
-    perf_path: Path
+    figures_path: Path
+    slowest_stage: str
     notes: tuple[str, ...]
     emulated: bool
+
+    @property
+    def rate_fps(self) -> float:
+        """Rate of the chip alone, images per second."""
+        return self.perf.interface_fps
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,19 @@ class PureBenchmarkRun:
     Attributes:
         run: Command, log, wall clock.
         result: Its numbers.
+        notes: Oddities that are no errors.
         emulated: Whether anything it printed or wrote carries the mark of an emulated board.
     """
 
     run: Run
     result: PureInference
+    notes: tuple[str, ...]
     emulated: bool
+
+    @property
+    def rate_fps(self) -> float:
+        """Rate of the chip alone, images per second."""
+        return self.result.throughput_fps
 
 
 @dataclass(frozen=True)
@@ -86,11 +101,9 @@ class BenchmarkTool:
     def infer(
         self,
         om: Path,
-        info_file: Path,
+        inputs: Inputs,
         *,
         batch: int,
-        size: tuple[int, int],
-        input_bytes: int,
         folder: Path,
         binary: bool = False,
         limit_s: float | None = None,
@@ -99,10 +112,8 @@ class BenchmarkTool:
 
         Args:
             om: The model, converted for this batch size.
-            info_file: Lines ``INDEX PATH WIDTH HEIGHT``; relative paths start at ``folder``.
+            inputs: Their info file is used; relative paths in it start at ``folder``.
             batch: Batch size.
-            size: Width and height in pixels.
-            input_bytes: Size of each input file.
             folder: Empty folder to run in; everything the tool writes stays there.
             binary: Write ``.bin`` instead of ``.txt``.
             limit_s: Time limit; default scales with the number of images.
@@ -114,16 +125,18 @@ class BenchmarkTool:
             ToolError: The tool fails, or its performance file cannot be believed.
         """
         require_empty(folder, TOOL)
-        stems = require_inputs([folder / path for path in info_paths(info_file)], input_bytes)
-        info = shutil.copyfile(info_file, folder / info_file.name)
+        paths = [folder / path for path in info_paths(inputs.info_file)]
+        stems = require_inputs(paths, inputs.bytes_each)
+        info = shutil.copyfile(inputs.info_file, folder / inputs.info_file.name)
+        width_px, height_px = inputs.size_px
         result = self._run(
             private_copy(om, folder / om.name),
             folder,
             limit_s or inference_limit_s(len(stems)),
             f"-batch_size={batch}",
             f"-input_text_path=./{info.name}",
-            f"-input_width={size[0]}",
-            f"-input_height={size[1]}",
+            f"-input_width={width_px}",
+            f"-input_height={height_px}",
             f"-output_binary={binary}",
             "-useDvpp=False",
         )
@@ -131,33 +144,35 @@ class BenchmarkTool:
             folder=folder / f"result/dumpOutput_device{self.device_id}",
             names=tuple(f"{stem}_{FIRST_OUTPUT}.{'bin' if binary else 'txt'}" for stem in stems),
             started_at=result.started_at,
+            output_number=FIRST_OUTPUT,
         )
         require_good_run(result, TOOL, outputs)
         require_outputs(outputs, result)
         return self._measured(result, outputs, batch)
 
     def measure_pure(
-        self, om: Path, *, batch: int, rounds: int, folder: Path, limit_s: float | None = None
+        self, om: Path, *, batch: int, loops: int, folder: Path, limit_s: float | None = None
     ) -> PureBenchmarkRun:
-        """Run a model on random input, ``rounds`` batches (1 to 1024): a quick, rough figure.
+        """Run a model on random input, ``loops`` batches (1 to 1024): a quick, rough figure.
 
         Raises:
             BoardError: The chip cannot be used.
             ToolError: The tool fails, or its result cannot be read.
         """
-        if rounds not in PURE_ROUNDS:
+        if loops not in PURE_ROUNDS:
             raise ToolError(
-                "pure inference takes 1 to 1024 rounds", got=rounds, next_step="choose fewer rounds"
+                "pure inference takes 1 to 1024 rounds", got=loops, next_step="choose fewer rounds"
             )
         require_empty(folder, TOOL)
         model = private_copy(om, folder / om.name)
-        limit_s = limit_s or inference_limit_s(rounds * batch)
-        result = self._run(model, folder, limit_s, f"-batch_size={batch}", f"-round={rounds}")
+        limit_s = limit_s or inference_limit_s(loops * batch)
+        result = self._run(model, folder, limit_s, f"-batch_size={batch}", f"-round={loops}")
         require_good_run(result, TOOL)
         name = f"result/PureInfer_perf_of_{om.stem}_in_device_{self.device_id}.txt"
-        text = _read(folder, [folder / name], result)[1]
+        text = read_figures(folder, [folder / name], result)[1]
         found = parse_pure_text(text, {"file": folder / name})
-        return PureBenchmarkRun(result, found, is_emulated(result.text + text))
+        emulated = is_emulated(result.text + text)
+        return PureBenchmarkRun(result, found, warnings_in(result.text), emulated)
 
     def _run(self, model: Path, folder: Path, limit_s: float, *arguments: str) -> Run:
         batch, *rest = arguments
@@ -181,7 +196,9 @@ class BenchmarkTool:
     def _measured(self, result: Run, outputs: Outputs, batch: int) -> BenchmarkRun:
         name = f"perf_vision_batchsize_{batch}_device_{self.device_id}.txt"
         # The shipped tool writes under result/, its public relative into the current folder.
-        path, text = _read(result.cwd, [result.cwd / "result" / name, result.cwd / name], result)
+        path, text = read_figures(
+            result.cwd, [result.cwd / "result" / name, result.cwd / name], result
+        )
         where = {"file": path, "log": result.stdout_path}
         perf = parse_perf_text(text, where)
         notes = check_perf(
@@ -191,62 +208,12 @@ class BenchmarkTool:
             wall_clock_s=result.duration_s,
             where=where,
         )
-        emulated = is_emulated(result.text + text)
-        return BenchmarkRun(result, outputs, perf, path, warnings_in(result.text) + notes, emulated)
-
-
-def _read(folder: Path, places: list[Path], result: Run) -> tuple[Path, str]:
-    """Return the first performance file of the places, and its text.
-
-    Raises:
-        ToolError: There is none, or it is from before the run; files for another batch or device
-            are named.
-    """
-    for path in places:
-        if path.is_file():
-            _demand_fresh(path, result)
-            return path, path.read_text("utf-8", errors="replace")
-    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*erf*.txt"))
-    raise ToolError(
-        "the performance file is missing",
-        got=f"others: {', '.join(others)}" if others else "no such file",
-        expected=" or ".join(str(path) for path in places),
-        where={"log": result.stdout_path},
-        next_step="does the .om hold this batch size? See the log",
-    )
-
-
-def _demand_fresh(path: Path, result: Run) -> None:
-    written_at = path.stat().st_mtime
-    if written_at < result.started_at - 2:  # coarse clocks of network file systems
-        raise ToolError(
-            "the performance file is from before this run",
-            got=f"written {result.started_at - written_at:.0f} s before it began",
-            expected="a file that this run wrote",
-            where={"file": path, "log": result.stdout_path},
-            next_step="is the tool a wrapper that puts old results in place? See the log",
+        return BenchmarkRun(
+            run=result,
+            outputs=outputs,
+            perf=perf,
+            figures_path=path,
+            slowest_stage=str(limiting_stage(perf, batch)),
+            notes=warnings_in(result.text) + notes,
+            emulated=is_emulated(result.text + text),
         )
-
-
-def info_paths(info_file: Path) -> tuple[str, ...]:
-    """Return the input paths of an info file, in its order.
-
-    Raises:
-        DatasetError: A line does not have four columns, a blank is in a path, or the index is not
-            0, 1, 2 ...
-    """
-    return tuple(_info_paths(info_file))
-
-
-def _info_paths(info_file: Path) -> Iterator[str]:
-    for number, line in enumerate(info_file.read_text("utf-8").splitlines()):
-        columns = line.split(" ")
-        if len(columns) != 4 or columns[0] != str(number):
-            raise DatasetError(
-                "the info file is wrong",
-                got=line,
-                expected=f"{number} PATH WIDTH HEIGHT, no blank in the path",
-                where={"file": info_file, "line": number + 1},
-                next_step="write it again; use a --scratch= without blanks",
-            )
-        yield columns[1]

@@ -60,11 +60,13 @@ class Outputs:
         folder: Where they are; nothing else is in it.
         names: The files, one for each input and in the order of the inputs.
         started_at: When the run began, seconds since the epoch: none of them is older.
+        output_number: The number in their names, ``<stem>_<number>``: tools count from 0 or 1.
     """
 
     folder: Path
     names: tuple[str, ...]
     started_at: float
+    output_number: int
 
 
 def inference_limit_s(images: int) -> float:

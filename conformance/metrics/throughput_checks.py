@@ -10,6 +10,7 @@ from conformance.ascend.profiling import costliest_operators
 from conformance.check import Check, SkipReason, Status, at_least, recorded, skipped
 from conformance.errors import ToolError
 from conformance.metrics.plausibility import require_plausible_rate
+from conformance.metrics.round_checks import spread_check
 from conformance.metrics.rounds import MIN_ROUNDS
 from conformance.metrics.throughput import decide_single, decide_throughput
 from conformance.om_key import OmKey
@@ -45,16 +46,17 @@ def card_checks(
         detail="; ".join(filter(None, [facts.slowest_stage, *facts.notes])),
         coordinates=_method(facts, soc),
     )
+    measured = [chip, spread_check(facts, soc)]
     table = spec.throughput_of(soc)
     figure = _figure(table, key) if table else None
     if table is None or figure is None:
         what = f"no figure is published for {key} on {soc}"
-        return [chip, _skipped(what, facts, soc)]
+        return [*measured, _skipped(what, facts, soc)]
     if facts.tool != table.tool:
         what = f"published with {table.tool}, measured with {facts.tool}"
-        return [chip, _skipped(what, facts, soc)]
+        return [*measured, _skipped(what, facts, soc)]
     card = _card_check(facts, table, figure)
-    return [chip, card if card.status is Status.PASS else _explained(card, profiling)]
+    return [*measured, card if card.status is Status.PASS else _explained(card, profiling)]
 
 
 def _explained(card: Check, profiling: Path | None) -> Check:

@@ -13,14 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.artifacts import sha256sum
-from conformance.ascend.ais_bench import FIRST_OUTPUT as FIRST_OF_AIS_BENCH
-from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool
-from conformance.ascend.benchmark import FIRST_OUTPUT as FIRST_OF_BENCHMARK
-from conformance.ascend.benchmark import BenchmarkRun, BenchmarkTool
 from conformance.ascend.dumps import DumpLayout, read_dumps
 from conformance.ascend.inference import inference_limit_s
-from conformance.ascend.perf_checks import limiting_stage
+from conformance.ascend.inference_tool import InferenceRun, InferenceTool, Inputs
 from conformance.ascend.work_folder import INPUTS, work_place
 from conformance.errors import DumpError
 from conformance.imagenet.dataset import Dataset, ImageFile
@@ -28,15 +23,13 @@ from conformance.imagenet.info_file import bin_entries, write_info
 from conformance.imagenet.input_files import shards, write_inputs
 from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, input_bytes
+from conformance.manifests import sha256sum
 from conformance.predictions import Labels, Predictions, ScoreCollector
 from conformance.spec import ModelSpec, Variant
 
 # A round of the published method's kind: long enough that a chip's rate is steady within it.
 SHARD_IMAGES = 2000
 INPUT_OF: dict[Variant, Prepared] = {"float32": "float32", "aipp": "uint8"}
-
-ToolRun = BenchmarkRun | AisBenchRun
-Tool = BenchmarkTool | AisBenchTool
 
 
 @dataclass
@@ -87,7 +80,7 @@ class OmRunner:
         time_factor: What the tool's time limit is multiplied by.
     """
 
-    tool: Tool
+    tool: InferenceTool
     timed: Callable[[], AbstractContextManager[None]]
     scratch: Path
     records: Path
@@ -111,7 +104,7 @@ class OmRunner:
         room = preflight(len(dataset), spec.preprocess, kind, self.scratch, workers=self.workers)
         collector = ScoreCollector(dataset.names, dataset.labels, "float32")
         dumps, figures = hashlib.sha256(), hashlib.sha256()
-        found: list[ToolRun] = []
+        found: list[InferenceRun] = []
         every = list(shards(dataset.images, min(SHARD_IMAGES, room.shard)))
         for number, images in enumerate(every):
             with work_place(self.scratch, "shard-", self.records) as folder:
@@ -124,60 +117,44 @@ class OmRunner:
                 figures.update(sha256sum(_figures(run)))
                 self._keep(run, number)
                 found.append(run)
-        whole = _summed(collector.finish(), found, batch)
+        whole = _summed(collector.finish(), found)
         whole.dumps_sha256, whole.performance_sha256 = dumps.hexdigest(), figures.hexdigest()
         return whole
 
-    def _shard(self, job: _Job, images: Sequence[ImageFile]) -> ToolRun:
-        inputs, prepare = job.folder / INPUTS, job.spec.preprocess
-        inputs.mkdir(mode=0o700)
+    def _shard(self, job: _Job, images: Sequence[ImageFile]) -> InferenceRun:
+        folder, prepare = job.folder / INPUTS, job.spec.preprocess
+        folder.mkdir(mode=0o700)
         title = f"inputs of {len(images)} images"
-        paths = write_inputs(images, inputs, prepare, job.kind, workers=self.workers, title=title)
-        info, work = job.folder / "inputs.info", job.folder / "work"
-        write_info(bin_entries(paths, prepare.crop, prepare.crop), info)
-        size = input_bytes(prepare, job.kind)
+        paths = write_inputs(images, folder, prepare, job.kind, workers=self.workers, title=title)
+        info, size_px = job.folder / "inputs.info", (prepare.crop, prepare.crop)
+        write_info(bin_entries(paths, *size_px), info)
+        inputs = Inputs(folder, info, size_px, input_bytes(prepare, job.kind))
         limit_s = self.time_factor * inference_limit_s(len(images))
+        work = job.folder / "work"
         with self.timed():
-            if isinstance(self.tool, AisBenchTool):
-                return self.tool.infer(
-                    job.om,
-                    inputs,
-                    batch=job.batch,
-                    input_bytes=size,
-                    folder=work,
-                    limit_s=limit_s,
-                )
-            return self.tool.infer(
-                job.om,
-                info,
-                batch=job.batch,
-                size=(prepare.crop, prepare.crop),
-                input_bytes=size,
-                folder=work,
-                limit_s=limit_s,
-            )
+            return self.tool.infer(job.om, inputs, batch=job.batch, folder=work, limit_s=limit_s)
 
-    def _keep(self, run: ToolRun, number: int) -> None:
+    def _keep(self, run: InferenceRun, number: int) -> None:
         """Copy logs and figures of a shard out of its folder, which is about to go."""
         for path in (run.run.stdout_path, run.run.stderr_path, *_figures(run)):
             if path.exists():
                 shutil.copyfile(path, self.records / f"shard{number}-{path.name}")
 
 
-def _figures(run: ToolRun) -> list[Path]:
+def _figures(run: InferenceRun) -> list[Path]:
     """Return the performance file; some versions of ais_bench print what others put into one."""
-    path = run.perf_path if isinstance(run, BenchmarkRun) else run.summary_path
-    return [path or run.run.stdout_path]
+    return [run.figures_path or run.run.stdout_path]
 
 
-def _read(run: ToolRun, images: Sequence[ImageFile], labels: Labels, classes: int) -> Predictions:
-    first = FIRST_OF_BENCHMARK if isinstance(run, BenchmarkRun) else FIRST_OF_AIS_BENCH
+def _read(
+    run: InferenceRun, images: Sequence[ImageFile], labels: Labels, classes: int
+) -> Predictions:
     found = read_dumps(
         run.outputs.folder,
         [image.name for image in images],
         labels,
         classes,
-        layout=DumpLayout(first, "txt"),
+        layout=DumpLayout(run.outputs.output_number, "txt"),
         started=run.outputs.started_at,
         keep_background=True,
     )
@@ -192,14 +169,11 @@ def _read(run: ToolRun, images: Sequence[ImageFile], labels: Labels, classes: in
     return found
 
 
-def _summed(predictions: Predictions, runs: Sequence[ToolRun], batch: int) -> OmRun:
+def _summed(predictions: Predictions, runs: Sequence[InferenceRun]) -> OmRun:
     whole = OmRun(predictions)
     for run in runs:
         whole.notes += [*run.notes, *run.run.strays]
         whole.emulated = whole.emulated or run.emulated
-        if isinstance(run, BenchmarkRun):
-            whole.rates_fps.append(run.perf.interface_fps)
-            whole.slowest_stage = str(limiting_stage(run.perf, batch))
-        else:
-            whole.rates_fps.append(run.perf.throughput_fps)
+        whole.rates_fps.append(run.rate_fps)
+        whole.slowest_stage = run.slowest_stage
     return whole
