@@ -19,6 +19,7 @@ from conformance.errors import EvidenceError
 from conformance.evidence.bundle import (
     JUNIT_FILE,
     PREDICTIONS_FILE,
+    Accepted,
     Coordinates,
     Evidence,
     MadeCheck,
@@ -68,6 +69,7 @@ class RunFacts:
         models: The specs of its models.
         interrupted: Why it did not come to its end; empty if it did.
         waivers: Waivers in force.
+        baseline: The accepted figures that it was compared with.
     """
 
     run: str
@@ -77,6 +79,7 @@ class RunFacts:
     models: Sequence[ModelSpec]
     interrupted: str = ""
     waivers: tuple[Waiver, ...] = ()
+    baseline: tuple[Accepted, ...] = ()
 
 
 def add_predictions(
@@ -146,6 +149,7 @@ def assemble(folder: Path, facts: RunFacts, records: Sequence[Record]) -> Eviden
         tests=tuple(msgspec.convert(record, Outcome, from_attributes=True) for record in outcomes),
         predictions=tuple(kept.found for kept in learned.predictions.values()),
         waivers=facts.waivers,
+        baseline=facts.baseline,
         conflicts=tuple(learned.conflicts),
     )
 
