@@ -133,6 +133,7 @@ def test_only_what_belongs_stays(tmp_path: Path) -> None:
     for name in ("checks.jsonl", "logs/a.log", "logs/b/c.log", "x.lock", "work/om/a", "om/a", "a"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("text")
+    (tmp_path / "logs/stderr.log").touch()
     (tmp_path / "logs/link").symlink_to("/etc/hostname")
     (tmp_path / "more").symlink_to("/etc")
     tidy(tmp_path)

@@ -69,10 +69,10 @@ def _remove(path: Path) -> None:
 
 
 def _texts(folder: Path) -> Iterator[Path]:
-    """Yield the tools' texts; what is no regular file has no place beside them."""
+    """Yield the tools' texts; what is empty or no regular file has no place among them."""
     for part in sorted(FOLDERS):
         for path in sorted((folder / part).rglob("*")):
-            if path.is_file() and not path.is_symlink():
+            if path.is_file() and not path.is_symlink() and path.stat().st_size:
                 yield path
             elif not path.is_dir() or path.is_symlink():
                 path.unlink()
