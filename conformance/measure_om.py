@@ -110,7 +110,7 @@ class OmMeasurer:
         dataset = self._builder.dataset(spec)
         spoiled: list[str] = []
         runner = OmRunner(
-            tool=self._tool(tool),
+            tool=self.tool(tool),
             timed=lambda: self._timed(spoiled),
             scratch=self._host.config.scratch,
             records=logs_folder(self._run_folder) / folder.name,
@@ -163,7 +163,7 @@ class OmMeasurer:
     def _measure_pure(
         self, name: str, key: OmKey, tool: ToolName, om: Path, om_sha256: str
     ) -> OmFacts:
-        chosen, batch, spoiled = self._tool(tool), key.batch, list[str]()
+        chosen, batch, spoiled = self.tool(tool), key.batch, list[str]()
         limit_s = self._host.config.time_limits * inference_limit_s(PURE_LOOPS * batch)
         records = logs_folder(self._run_folder) / name
         place = work_place(self._host.config.scratch, "pure-", records)
@@ -186,7 +186,7 @@ class OmMeasurer:
             om_sha256=om_sha256,
         )
 
-    def _tool(self, name: ToolName) -> InferenceTool:
+    def tool(self, name: ToolName) -> InferenceTool:
         """Return the tool on the run's chip.
 
         Raises:

@@ -59,7 +59,7 @@ class Row(_Table, frozen=True):
     ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     gates: tuple[str, ...]
     rests_on: tuple[Part, ...] = ()
-    batches: tuple[Positive, ...] | Literal["gate", ""] = ""
+    batches: tuple[Positive, ...] | Literal["gate", "others", ""] = ""
     scales: tuple[str, ...] = ()
     figures: Literal["gated", "all", ""] = ""
     decides: bool = True
@@ -199,10 +199,8 @@ def _unknown(row: Row, spec: ModelSpec, soc: str) -> str:
 
 
 def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordinates]:
-    listed = () if isinstance(row.batches, str) else row.batches
-    sizes: list[Coordinates] = [{"batch": batch} for batch in listed]
     axes: list[list[Coordinates]] = [
-        (_om_places(gate, spec, soc) if row.batches == "gate" else sizes) or [{}],
+        _batch_places(row, gate, spec, soc) or [{}],
         [{"scale": scale} for scale in row.scales] or [{}],
         _figure_places(row, gate, spec, soc) or [{}],
     ]
@@ -210,15 +208,25 @@ def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordin
         yield {name: value for part in parts for name, value in part.items()}
 
 
-def _om_places(gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
-    """Return batch and tuning of each ``.om``: every one as converted, and those that are tuned."""
-    sizes = spec.batch.sizes if gate.batches == "all" else spec.batch.compared
+def _batch_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
+    """Return the batch sizes of a row; of ``.om`` also whether tuned, as the gate wants them."""
+    sizes = _row_batches(row, gate, spec)
+    if row.batches != "gate":
+        return [{"batch": batch} for batch in sizes]
     table = spec.throughput_of(soc)
     figures = [figure.batch for figure in table.figures if figure.tuned] if table else None
     tuned = spec.tuned_batches if figures is None else figures
     return [{"batch": batch, "tuned": "no"} for batch in sizes] + [
         {"batch": batch, "tuned": "yes"} for batch in tuned if gate.tuned and batch in sizes
     ]
+
+
+def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
+    """Return the batch sizes of a row; a spec always has others than the first."""
+    if isinstance(row.batches, tuple):
+        return row.batches
+    named = spec.batch.sizes if gate.batches == "all" else spec.batch.compared
+    return named[1:] if row.batches == "others" else named if row.batches else ()
 
 
 def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
