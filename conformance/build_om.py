@@ -15,6 +15,7 @@ from conformance.ascend.atc import LIMIT_S as ATC_LIMIT_S
 from conformance.ascend.atc import LOG_NAME, ConvertedModel, convert
 from conformance.ascend.conversion import Conversion, conversion_of
 from conformance.ascend.host import AscendHost
+from conformance.ascend.locks import WAIT_S
 from conformance.ascend.tuning import LIMIT_S as TUNING_LIMIT_S
 from conformance.ascend.tuning import TuningNeeds, tune
 from conformance.ascend.work_folder import work_place
@@ -28,8 +29,6 @@ from conformance.spec import ModelSpec
 OM_FILE = "model.om"
 # The emulated tuner needs none of what the real one takes.
 NO_NEEDS = TuningNeeds(memory_gib=0, disk_gib=0)
-# Another suite may be tuning, which takes half a day.
-LOCK_WAIT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class OmBuilder:
             atc = self._host.atc()
         except NotApplicable:
             return None
-        stated = {fact.component: fact.version for fact in self._host.versions}
+        stated = {fact.component: fact.version for fact in self._host.tools.versions}
         return {"atc": file_sha256(atc), "cann": stated.get("cann", "unknown")}
 
     def _demand_leave_to_tune(self, request: Request) -> None:
@@ -136,7 +135,7 @@ class OmBuilder:
 
     def _convert(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
         # One ATC at a time: each takes gigabytes and all cores.
-        machine = self._host.locks.machine(exclusive=False, wait_s=LOCK_WAIT_S)
+        machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
         with self._one_at_a_time(), machine:
             return self._made(
                 into,
@@ -157,11 +156,11 @@ class OmBuilder:
             tuned = tune(
                 conversion,
                 atc=self._host.atc(),
-                aoe=self._host.aoe(),
+                aoe=self._host.tools.aoe,
                 environment=self._host.environment,
                 folder=folder,
                 device_id=device.acl_id,
-                after_run=self._host.guard(),
+                after_run=self._host.chip.guard(),
                 needs=NO_NEEDS if board.emulated else None,
                 limit_s=self._host.config.time_limits * TUNING_LIMIT_S,
             )
@@ -169,8 +168,8 @@ class OmBuilder:
             facts.update(improvement=tuned.improvement)
             return tuned.model
 
-        chip = self._host.locks.chips([device.chip.key], wait_s=LOCK_WAIT_S)
-        machine = self._host.locks.machine(exclusive=False, wait_s=LOCK_WAIT_S)
+        chip = self._host.locks.chips([device.chip.key], wait_s=WAIT_S)
+        machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
         with self._one_at_a_time(), chip, machine:
             return {**self._made(into, made), **facts}
 

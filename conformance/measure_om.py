@@ -13,9 +13,11 @@ from filelock import FileLock
 
 from conformance.ascend.ais_bench import AisBenchTool
 from conformance.ascend.benchmark import BenchmarkTool
-from conformance.ascend.host import AscendHost, ToolName
+from conformance.ascend.host import AscendHost
 from conformance.ascend.inference import inference_limit_s
 from conformance.ascend.inference_tool import InferenceTool
+from conformance.ascend.installed import ToolName
+from conformance.ascend.locks import WAIT_S
 from conformance.ascend.work_folder import keep_logs, work_place
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
@@ -29,8 +31,6 @@ from conformance.runners.om_facts import OmFacts
 from conformance.runners.om_runner import OmRun, OmRunner
 from conformance.spec import ModelSpec
 
-# Another suite may be tuning, which takes half a day.
-LOCK_WAIT_S = 24 * 3600.0
 PURE_LOOPS = 50
 FACTS_FILE = "facts.json"
 SCORES_FILE = "scores.npy"
@@ -63,7 +63,7 @@ class OmMeasurer:
             NotApplicable: There is no board, no inference tool or no such model.
             ConformanceError: Something fails; see ``OmRunner.run``.
         """
-        tool = self._host.tool(preferred)
+        tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}"
         return self._builder.once(f"measure {name}", lambda: self._shared(name, spec, key, tool))
 
@@ -89,7 +89,7 @@ class OmMeasurer:
             NotApplicable: There is no board, no inference tool or no such model.
             ConformanceError: The tool fails, or its figures cannot be believed.
         """
-        tool = self._host.tool(preferred)
+        tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}-pure"
         return self._builder.once(f"measure {name}", lambda: self._pure(name, spec, key, tool))
 
@@ -192,12 +192,12 @@ class OmMeasurer:
         Raises:
             ToolError: It was there when it was chosen, and is gone.
         """
-        device, guard = self._host.device, self._host.guard()
-        environment = self._host.environment
-        if name == "benchmark" and self._host.benchmark:
-            return BenchmarkTool(self._host.benchmark, environment, device.acl_id, guard)
-        if name == "ais_bench" and self._host.ascend_python:
-            python = self._host.ascend_python.path
+        device, guard = self._host.device, self._host.chip.guard()
+        environment, tools = self._host.environment, self._host.tools
+        if name == "benchmark" and tools.benchmark:
+            return BenchmarkTool(tools.benchmark, environment, device.acl_id, guard)
+        if name == "ais_bench" and tools.ascend_python:
+            python = tools.ascend_python.path
             return AisBenchTool(python, environment, device.acl_id, guard)
         raise ToolError("the inference tool is gone", got="nothing", expected=name)
 
@@ -209,11 +209,11 @@ class OmMeasurer:
             spoiled: Gets what speaks against the timing before and after, while both are held.
         """
         locks = self._host.locks
-        chip = locks.chips([self._host.device.chip.key], wait_s=LOCK_WAIT_S)
-        with chip, locks.machine(exclusive=True, wait_s=LOCK_WAIT_S):
-            spoiled.append(self._host.spoils_timing())
+        chip = locks.chips([self._host.device.chip.key], wait_s=WAIT_S)
+        with chip, locks.machine(exclusive=True, wait_s=WAIT_S):
+            spoiled.append(self._host.chip.spoils_timing())
             yield
-            spoiled.append(self._host.spoils_timing())
+            spoiled.append(self._host.chip.spoils_timing())
 
 
 def _first(spoiled: list[str]) -> str:

@@ -10,7 +10,7 @@ import onnxruntime
 import psutil
 import pytest
 
-from conformance.ascend import host as host_module
+from conformance.ascend import run_chip
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
 from conformance.errors import BoardError, DumpError, ToolError
@@ -39,7 +39,7 @@ class DrawnBuilder(SmallBuilder):
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(om_runner, "SHARD_IMAGES", 3)
-    monkeypatch.setattr(host_module, "SETTLING_S", 0.0)
+    monkeypatch.setattr(run_chip, "SETTLING_S", 0.0)
     return machine(tmp_path)
 
 
