@@ -211,14 +211,16 @@ def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordin
 def _batch_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
     """Return the batch sizes of a row; of ``.om`` also whether tuned, as the gate wants them."""
     sizes = _row_batches(row, gate, spec)
+    places: list[Coordinates] = [{"batch": batch} for batch in sizes]
     if row.batches != "gate":
-        return [{"batch": batch} for batch in sizes]
+        return places
     table = spec.throughput_of(soc)
     figures = [figure.batch for figure in table.figures if figure.tuned] if table else None
     tuned = spec.tuned_batches if figures is None else figures
-    return [{"batch": batch, "tuned": "no"} for batch in sizes] + [
-        {"batch": batch, "tuned": "yes"} for batch in tuned if gate.tuned and batch in sizes
-    ]
+    wanted = [batch for batch in tuned if gate.tuned and batch in sizes]
+    places = [{"batch": batch, "tuned": "no"} for batch in sizes]
+    places += [{"batch": batch, "tuned": "yes"} for batch in wanted]
+    return places
 
 
 def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
