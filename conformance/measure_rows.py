@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from conformance.ascend.host import AscendHost, ToolName
+from conformance.ascend.host import AscendHost
+from conformance.ascend.installed import ToolName
+from conformance.ascend.locks import WAIT_S
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.imagenet.dataset import Dataset
 from conformance.measure import share_of_cores
-from conformance.measure_om import LOCK_WAIT_S, SCORES_FILE, OmMeasurer
+from conformance.measure_om import SCORES_FILE, OmMeasurer
 from conformance.metrics.row_trial import RowMeasurement, RowTrial
 from conformance.metrics.scores import Scores
 from conformance.om_key import OmKey
@@ -50,7 +52,7 @@ class RowMeasurer:
             NotApplicable: There is no board, no inference tool or no such model.
             ConformanceError: There are not two images, or something fails; see ``OmRunner.run``.
         """
-        tool = self._host.tool(preferred)
+        tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}"
         return self._builder.once(f"rows {name}", lambda: self._shared(name, spec, key, tool))
 
@@ -90,8 +92,8 @@ class RowMeasurer:
     def _untimed(self) -> Iterator[None]:
         """Hold the chip; nothing is timed, so others may work beside."""
         locks = self._host.locks
-        chip = locks.chips([self._host.device.chip.key], wait_s=LOCK_WAIT_S)
-        with chip, locks.machine(exclusive=False, wait_s=LOCK_WAIT_S):
+        chip = locks.chips([self._host.device.chip.key], wait_s=WAIT_S)
+        with chip, locks.machine(exclusive=False, wait_s=WAIT_S):
             yield
 
 
