@@ -106,10 +106,10 @@ class Suite:
         with (self.folder / "conftest.py").open("a") as stream:
             stream.write(text)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a run under the gate in a process of its own, without waiting for its end."""
+    def start(self, *arguments: str, gate: str = "host") -> subprocess.Popen[str]:
+        """Start a run in a process of its own, without waiting for its end."""
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *self._words(arguments, "host")],
+            [sys.executable, "-m", "pytest", *self._words(arguments, gate)],
             cwd=self.folder,
             env=os.environ | BARE,
             stdout=subprocess.PIPE,
