@@ -22,7 +22,9 @@ from conformance.ascend.tuning_needs import TuningNeeds
 from conformance.ascend.work_folder import work_place
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
+from conformance.evidence.facts import attach
 from conformance.om_key import OmKey
+from conformance.run_folder import LOGS, logs_folder
 from conformance.spec import ModelSpec
 
 OM_FILE = "model.om"
@@ -89,13 +91,16 @@ class OmBuilder:
         facts = artifact.facts
         emulated = facts["emulated"] == "yes"
         self._host.demand_expected(emulated, f"the .om in {artifact.folder}")
+        log = artifact.path(LOG_NAME)
+        told = log.read_text("utf-8", errors="replace")
+        attach(self._host.run_folder, f"{LOGS}/{spec.name}-{key}-{LOG_NAME}", told)
         return OmModel(
             path=artifact.path(OM_FILE),
             sha256=artifact.sha256(OM_FILE),
             conversion=conversion,
             warnings=facts["warnings"],
             unclean=facts["unclean"],
-            log=artifact.path(LOG_NAME),
+            log=log,
             emulated=emulated,
             facts=facts,
         )
@@ -170,7 +175,7 @@ class OmBuilder:
             return {**self._made(into, made), **facts}
 
     def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:
-        records = self._host.run_folder / "om" / "failed"
+        records = logs_folder(self._host.run_folder) / "failed"
         with work_place(self._host.config.scratch, "atc-", records) as folder:
             model = make(folder / "work")
             # Before it is kept: a board without ATC would find it, whoever made it.

@@ -57,6 +57,7 @@ class SkipReason(StrEnum):
     NOT_STATED = "not-stated"
     ONE_BATCH_SIZE = "one-batch-size"
     MISSING_PACKAGE = "missing-package"
+    NO_PASSPORT = "no-passport"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -75,7 +75,7 @@ def test_refusal_keeps_the_log_and_leaves_no_model(place: Machine) -> None:
     with pytest.raises(ConversionRefused) as caught:
         built(place, OmKey(1))
     assert Path(str(caught.value.where["log"])).is_file()
-    assert list((place.folder / "run/om/failed").rglob("atc.log"))
+    assert list((place.folder / "run/logs/failed").rglob("atc.log"))
     assert not list((place.folder / "store").rglob("*.om"))
 
 

@@ -78,7 +78,9 @@ def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
     assert len(found.facts.rates_fps) == 2, "five images are two shards of three"
     assert found.facts.emulated
     assert not list((place.folder / "scratch").iterdir()), "shards are removed"
-    assert list((place.folder / "run/om").rglob("shard1-*.log")), "logs are kept"
+    assert list((place.folder / "run/om/logs").rglob("shard1-*.log")), "logs are kept"
+    (told,) = (place.folder / "run/om/logs").rglob("preflight.txt")
+    assert "shards: 2 of up to 3 images" in told.read_text()
 
 
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:
@@ -106,7 +108,7 @@ def test_what_a_failed_tool_wrote_can_still_be_read(place: Machine) -> None:
     assert not (shard / "inputs").exists(), "inputs can be made again"
     assert Path(str(caught.value.where["folder"])).is_dir()
     assert Path(str(caught.value.where["log"])).is_file()
-    assert list((place.folder / "run/om").rglob("benchmark.log")), "the record has the log too"
+    assert list((place.folder / "run/om/logs").rglob("benchmark.log")), "the record has the log too"
 
 
 def test_stranger_on_the_chip_spoils_the_timing(place: Machine) -> None:

@@ -26,6 +26,7 @@ from conformance.ascend.tools import find_program, require_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
+from conformance.run_folder import work_folder
 
 NO_BOARD_ASKED = AbsentBoard(("board to be used, because of --board=none",))
 
@@ -161,7 +162,7 @@ class AscendHost:
         choice = ChipChoice(
             devices=acl_devices(board, self.environment.variables),
             wanted=self.config.chips or (),
-            agreed=self.run_folder / "chip.json",
+            agreed=work_folder(self.run_folder) / "chip.json",
             say=self.locks.say,
         )
         return RunChip(board.npu_smi.table, self.locks, choice)
