@@ -14,6 +14,7 @@ from pathlib import Path
 
 from conformance.evidence.bundle import Evidence
 from conformance.evidence.bundle_files import read_evidence
+from selftest.warm_pytest import warm_pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Other people's plugins take most of the time of so small a run.
@@ -105,30 +106,30 @@ class Suite:
         with (self.folder / "conftest.py").open("a") as stream:
             stream.write(text)
 
-    def start(
-        self, *arguments: str, gate: str = "host", environ: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        """Start a run without waiting for its end."""
+    def start(self, *arguments: str, gate: str = "host") -> subprocess.Popen[str]:
+        """Start a run in a process of its own, without waiting for its end."""
         shutil.rmtree(self.evidence, ignore_errors=True)
-        words = [sys.executable, "-m", "pytest", f"--evidence={self.evidence}", *arguments]
-        if "-n" in arguments:
-            words += ["-p", "xdist.plugin"]
         return subprocess.Popen(
-            [*words, f"--gate={gate}"] if gate else words,
+            [sys.executable, "-m", "pytest", *self._words(*arguments, gate=gate)],
             cwd=self.folder,
-            env=os.environ | BARE | dict(environ or {}),
+            env=os.environ | BARE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
+    def _words(self, *arguments: str, gate: str) -> list[str]:
+        workers = ["-p", "xdist.plugin"] if "-n" in arguments else []
+        asked = [f"--gate={gate}"] if gate else []
+        return [f"--evidence={self.evidence}", *arguments, *workers, *asked]
+
     def run(
         self, *arguments: str, gate: str = "host", environ: Mapping[str, str] | None = None
     ) -> Ended:
         """Run to the end."""
-        started = self.start(*arguments, gate=gate, environ=environ)
-        output, _ = started.communicate(timeout=120)
-        return Ended(started.returncode, output, self.evidence)
+        shutil.rmtree(self.evidence, ignore_errors=True)
+        words, given = self._words(*arguments, gate=gate), BARE | dict(environ or {})
+        return Ended(*warm_pytest().run(words, self.folder, given), self.evidence)
 
     def run_and_signal(self, number: signal.Signals, *arguments: str, gate: str = "host") -> Ended:
         """Run, and send a signal as soon as the test writes the file `reached`."""

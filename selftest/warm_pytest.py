@@ -6,6 +6,7 @@ answers each with the exit status. What a run changes in its process dies with i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import json
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from selftest.suites import clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 120
@@ -28,7 +31,7 @@ class WarmPytest:
         self._program = subprocess.Popen(
             [sys.executable, "-m", "selftest.warm_pytest"],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=clean_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -57,11 +60,11 @@ def warm_pytest() -> WarmPytest:
 def main() -> None:
     """Serve until standard input ends."""
     import jinja2  # noqa: F401 - for the runs
+    import pytest
     import rich.table  # noqa: F401 - for the runs
 
-    import conformance.evidence.report.page
-    import conformance.measure_om  # noqa: F401 - for the runs
-
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "tests"])
     # Else the first collection in each run would touch, and so copy, all that is shared with it.
     gc.collect()
     gc.freeze()

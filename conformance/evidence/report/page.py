@@ -10,12 +10,13 @@ from typing import Any
 
 from conformance.check import Status
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import REPORT_FILE
+from conformance.evidence.bundle import REPORT_FILE, Decision
 from conformance.evidence.bundle_files import write_whole
 from conformance.evidence.report import shown
 from conformance.evidence.report.accuracy_chart import accuracy_chart
 from conformance.evidence.report.error_chart import error_chart
 from conformance.evidence.report.flips import changed_decisions
+from conformance.evidence.report.joined import joined
 from conformance.evidence.report.source import Source, read_source
 from conformance.evidence.report.stages import MAX_ROWS, stages_of
 from conformance.evidence.report.summary import banner, headline, rests_on, tiles
@@ -28,20 +29,23 @@ FOLDER = Path(__file__).parent
 
 def write_report(
     bundle: Path,
+    *more: Path,
     output: Path | None = None,
-    *,
     images: Path | None = None,
     thumbnails: bool = True,
+    decision: Decision | None = None,
 ) -> Path:
-    """Write the report of a bundle; the same bundle and images always give the same bytes.
+    """Write the report of a bundle, or of several as one; the same input gives the same bytes.
 
     A run that seals its bundle calls this before the statement is written, which names every file.
 
     Args:
         bundle: Folder with ``evidence.json``, or with the records of a run that was killed.
+        more: Other bundles on the same subject.
         output: Where to write; default ``report.html`` in the bundle.
         images: Folder of the images or the one above their ``val``, for thumbnails.
         thumbnails: Whether images may be shown.
+        decision: What a gate makes of all of them, if there are several.
 
     Returns:
         The file.
@@ -52,7 +56,10 @@ def write_report(
         DatasetError: ``images`` is not there.
     """
     demand_folder(images if thumbnails else None)
-    page = render(read_source(bundle), images=images, thumbnails=thumbnails)
+    source = read_source(bundle)
+    if decision:
+        source = joined([source, *map(read_source, more)], decision)
+    page = render(source, images=images, thumbnails=thumbnails)
     # Names of files may hold bytes that are no text; they are spelt out before they come here.
     return write_whole(output or bundle / REPORT_FILE, page.encode("utf-8", errors="replace"))
 
