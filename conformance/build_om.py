@@ -17,7 +17,8 @@ from conformance.ascend.conversion import Conversion, conversion_of
 from conformance.ascend.host import AscendHost
 from conformance.ascend.locks import WAIT_S
 from conformance.ascend.tuning import LIMIT_S as TUNING_LIMIT_S
-from conformance.ascend.tuning import TuningNeeds, tune
+from conformance.ascend.tuning import tune
+from conformance.ascend.tuning_needs import TuningNeeds
 from conformance.ascend.work_folder import work_place
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason

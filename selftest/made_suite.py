@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,9 +108,8 @@ class Suite:
 
     def start(self, *arguments: str, gate: str = "host") -> subprocess.Popen[str]:
         """Start a run in a process of its own, without waiting for its end."""
-        shutil.rmtree(self.evidence, ignore_errors=True)
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *self._words(*arguments, gate=gate)],
+            [sys.executable, "-m", "pytest", *self._words(arguments, gate)],
             cwd=self.folder,
             env=os.environ | BARE,
             stdout=subprocess.PIPE,
@@ -118,18 +117,20 @@ class Suite:
             text=True,
         )
 
-    def _words(self, *arguments: str, gate: str) -> list[str]:
-        workers = ["-p", "xdist.plugin"] if "-n" in arguments else []
-        asked = [f"--gate={gate}"] if gate else []
-        return [f"--evidence={self.evidence}", *arguments, *workers, *asked]
-
     def run(
         self, *arguments: str, gate: str = "host", environ: Mapping[str, str] | None = None
     ) -> Ended:
         """Run to the end."""
+        status, output = warm_pytest().run(
+            self._words(arguments, gate), self.folder, os.environ | BARE | dict(environ or {})
+        )
+        return Ended(status, output, self.evidence)
+
+    def _words(self, arguments: Sequence[str], gate: str) -> list[str]:
         shutil.rmtree(self.evidence, ignore_errors=True)
-        words, given = self._words(*arguments, gate=gate), BARE | dict(environ or {})
-        return Ended(*warm_pytest().run(words, self.folder, given), self.evidence)
+        words = [f"--evidence={self.evidence}", *arguments]
+        words += ["-p", "xdist.plugin"] if "-n" in arguments else []
+        return [*words, f"--gate={gate}"] if gate else words
 
     def run_and_signal(self, number: signal.Signals, *arguments: str, gate: str = "host") -> Ended:
         """Run, and send a signal as soon as the test writes the file `reached`."""

@@ -77,8 +77,8 @@ def _evidence(
         checks=tuple(made for run in runs for made in run.checks),
         tests=tuple(test for run in runs for test in run.tests),
         predictions=tuple(_sets(counted)),
-        waivers=tuple(dict.fromkeys(waiver for run in runs for waiver in run.waivers)),
-        baseline=tuple(figure for run in runs for figure in run.baseline),
+        waivers=tuple({repr(waiver): waiver for run in runs for waiver in run.waivers}.values()),
+        baseline=tuple({repr(kept): kept for run in runs for kept in run.baseline}.values()),
         conflicts=tuple(f"{run.run}: {conflict}" for run in runs for conflict in run.conflicts),
         decision=decision,
     )
