@@ -90,10 +90,14 @@ def _classes(runs: Sequence[Evidence]) -> Iterator[EvidenceClass]:
     for run in runs:
         for found in run.classes:
             stated.setdefault((found.part, found.model), []).append(found)
-    for (part, _), found in stated.items():
-        used = [each for each in found if each.value != "none"] or found
-        least = {p: least_class(p, (each.value for each in used)) for p in CLASSES if p == part}
-        yield next((each for each in used if each.value == least.get(part)), used[0])
+    for part in CLASSES:
+        for (_, model), kept in stated.items():
+            found = [each for each in kept if each.part == part and each.model == model]
+            if not found:
+                continue
+            used = [each for each in found if each.value != "none"] or found
+            least = least_class(part, (each.value for each in used))
+            yield next(each for each in used if each.value == least)
 
 
 def _sets(runs: Sequence[Evidence]) -> Iterator[PredictionSet]:
