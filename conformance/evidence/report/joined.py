@@ -86,18 +86,13 @@ def _evidence(
 
 def _classes(runs: Sequence[Evidence]) -> Iterator[EvidenceClass]:
     """Yield one class for each part: the one that proves least, of the runs that used the part."""
-    stated: dict[tuple[str, str], list[EvidenceClass]] = {}
-    for run in runs:
-        for found in run.classes:
-            stated.setdefault((found.part, found.model), []).append(found)
+    stated = [found for run in runs for found in run.classes]
     for part in CLASSES:
-        for (_, model), kept in stated.items():
-            found = [each for each in kept if each.part == part and each.model == model]
-            if not found:
-                continue
-            used = [each for each in found if each.value != "none"] or found
-            least = least_class(part, (each.value for each in used))
-            yield next(each for each in used if each.value == least)
+        for model in dict.fromkeys(found.model for found in stated if found.part == part):
+            same = [found for found in stated if (found.part, found.model) == (part, model)]
+            used = [found for found in same if found.value != "none"] or same
+            least = least_class(part, (found.value for found in used))
+            yield next(found for found in used if found.value == least)
 
 
 def _sets(runs: Sequence[Evidence]) -> Iterator[PredictionSet]:
