@@ -79,6 +79,8 @@ def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
     assert found.facts.emulated
     assert not list((place.folder / "scratch").iterdir()), "shards are removed"
     assert list((place.folder / "run/om/logs").rglob("shard1-*.log")), "logs are kept"
+    (told,) = (place.folder / "run/om/logs").rglob("preflight.txt")
+    assert "shards: 2 of up to 3 images" in told.read_text()
 
 
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:
