@@ -235,7 +235,7 @@ def off_board(demand: Requirement) -> bool:
 def test_host_and_board_runs_join(
     tmp_path: Path, gates: Gates, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    host = make_bundle(tmp_path / "host", gates, wanted=off_board)
+    host = make_bundle(tmp_path / "host", gates, wanted=off_board, board="none")
     board = make_bundle(tmp_path / "board", gates, wanted=on_board)
     words = ["verdict", f"--gates={relaxed_gates(tmp_path)}"]
     assert main([*words, str(host)]) == 11
@@ -243,6 +243,15 @@ def test_host_and_board_runs_join(
     assert main([*words, str(host), str(board)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "CONFORMANT release [weights=published images=subset board=device]"
+    assert main(["report", *words[1:], str(host), str(board), "--no-thumbnails"]) == 0
+    page = (tmp_path / "host+board.html").read_text("utf-8")
+    assert ">CONFORMANT<" in page
+    assert all(f"{read_evidence(run).run}" in page for run in (host, board))
+    assert page.count("throughput.card") > 1
+    assert "a real board" in page
+    assert "no board took part" not in page
+    assert main(["report", *words[1:], str(host), str(host)]) == 2
+    assert "a run is given twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
