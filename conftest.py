@@ -1,6 +1,8 @@
 """The suite's plugins; each module says what it adds to pytest."""
 
 pytest_plugins = [
+    "fixtures.controller",
+    "fixtures.termination",
     "fixtures.options",
     "fixtures.claims",
     "fixtures.outcomes",

@@ -11,6 +11,7 @@ from conformance import (
     bounds_command,
     bundle_commands,
     epsilon_command,
+    passport_command,
     report_command,
     schema_command,
     store_command,
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         bounds_command,
         report_command,
         epsilon_command,
+        passport_command,
         board_bundle_command,
         schema_command,
     ):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
+import secrets
 from pathlib import Path
 
 from conformance.errors import ConformanceError
@@ -12,32 +13,44 @@ PART_SUFFIX = ".part"
 
 
 def write_whole(content: bytes | memoryview, target: Path) -> None:
-    """Write ``content`` beside ``target`` under a hidden name, then rename it.
+    """Write ``content`` beside ``target`` under a hidden name of its own, then rename it.
 
     Whatever happens in between (a full disk, Ctrl-C, a kill), no file of the target's name is ever
-    half-written.
+    half-written. Two writers of one target do not meet: the file is that of the last, and whole.
 
     Raises:
         ConformanceError: The file cannot be written; names it.
     """
-    part = target.with_name(f".{target.name}{PART_SUFFIX}")
+    part = target.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-        os.replace(part, target)  # noqa: PTH105 - keeps both names in the error
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError):
-            raise _unwritable(target, error) from None
-        raise
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+            os.replace(part, target)  # noqa: PTH105 - keeps both names in the error
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def remove_earlier(target: Path) -> None:
+    """Remove the file of an earlier run, if there is one, so that a failure leaves none.
+
+    Raises:
+        ConformanceError: It is there and cannot be removed; names it.
+    """
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from None
 
 
 def _unwritable(target: Path, error: OSError) -> ConformanceError:
+    absent = error.errno == errno.ENOENT
     return ConformanceError(
         "a file cannot be written",
         got=error,
         expected="room and permission to write",
         where={"file": target},
-        next_step="free some space, or give another folder",
+        next_step="make the folder first" if absent else "free some space, or give another folder",
     )

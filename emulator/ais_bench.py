@@ -13,7 +13,8 @@ from emulator import ais_bench_files as files
 from emulator import fault_files, fault_runs, fault_scores
 from emulator.ais_bench_args import NOT_EMULATED, parse
 from emulator.ais_bench_report import RunRecord, report
-from emulator.chip import Board, NoSuchDeviceError, OpenChip, opened
+from emulator.board import Board
+from emulator.chip import NoSuchDeviceError, OpenChip, opened
 from emulator.clock import wait_until
 from emulator.marker import SENTENCE, say, seconds
 from emulator.om import OmError
@@ -128,7 +129,7 @@ def _from_files(args: argparse.Namespace, chip: OpenChip, target: Path | None) -
     say(f"[INFO] warm up {args.warmup_count} done")
     started_s = seconds()
     sharers = chip.sharers()
-    outputs = [chip.session.infer(feed) for feed in files.batches(inputs, count)]
+    outputs = list(chip.session.infer_each(files.batches(inputs, count)))
     times = chip.clock.batch_ms(len(outputs), max(sharers, chip.sharers()))
     wait_until(started_s + sum(times) / 1000)
     _progress(len(outputs), started_s)

@@ -138,6 +138,7 @@ def test_paths_are_absolute_and_models_are_named_once() -> None:
         ({}, {"CONFORMANCE_WEIGHTS": "/gone.pth"}, "got: /gone.pth"),
         ({"imagenet": __file__}, {}, "expected: a folder with val/ and val_label.txt"),
         ({"imagenet": "/gone"}, {}, "--imagenet=sample"),
+        ({"imagenet": "/gone/imagenet"}, {}, "  does not exist: /gone\n"),
         ({"model": ["squeezenet"]}, {}, "did you mean 'squeezenet1_1'?"),
         ({"model": ["squeezenet1_1", ""]}, {}, "unknown model ''"),
         ({}, {"CONFORMANCE_MODEL": "resnet"}, "unknown model 'resnet'"),
@@ -208,12 +209,8 @@ def test_workers_share_the_controllers_run(tmp_path: Path) -> None:
         "    told = f'{run.id} {run.config.images} {run.config.weights}'\n"
         "    claim(recorded('a.run', told), recorded('a.worker', os.getpid()))\n"
     )
-    environment = {
-        "PYTHONPATH": str(ROOT),
-        "CONFORMANCE_WEIGHTS": "sample",
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    }
-    done = run_suite("-p", "xdist", "-n", "2", "--images=7", cwd=tmp_path, environment=environment)
+    environment = {"PYTHONPATH": str(ROOT), "CONFORMANCE_WEIGHTS": "sample"}
+    done = run_suite("-n", "2", "--images=7", cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tmp_path / "evidence").iterdir()
     made = [record.check for record in read(folder) if hasattr(record, "check")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import onnxruntime
 import psutil
 import pytest
 
-from conformance.ascend import host as host_module
+from conformance.ascend import run_chip
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
 from conformance.errors import BoardError, DumpError, ToolError
+from conformance.evidence.facts import gather
 from conformance.imagenet.dataset import Dataset
 from conformance.imagenet.preprocess import open_rgb, prepare_image
+from conformance.manifests import file_sha256
 from conformance.measure_om import OmMeasurement, OmMeasurer
 from conformance.om_key import OmKey
 from conformance.runners import om_runner
@@ -39,7 +42,7 @@ class DrawnBuilder(SmallBuilder):
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(om_runner, "SHARD_IMAGES", 3)
-    monkeypatch.setattr(host_module, "SETTLING_S", 0.0)
+    monkeypatch.setattr(run_chip, "SETTLING_S", 0.0)
     return machine(tmp_path)
 
 
@@ -78,7 +81,21 @@ def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
     assert len(found.facts.rates_fps) == 2, "five images are two shards of three"
     assert found.facts.emulated
     assert not list((place.folder / "scratch").iterdir()), "shards are removed"
-    assert list((place.folder / "run/om").rglob("shard1-*.log")), "logs are kept"
+    assert list((place.folder / "run/om/logs").rglob("shard1-*.log")), "logs are kept"
+    (told,) = (place.folder / "run/om/logs").rglob("preflight.txt")
+    assert "shards: 2 of up to 3 images" in told.read_text()
+
+
+def test_outputs_and_performance_files_leave_their_digests(place: Machine) -> None:
+    measured(place)
+    digests = gather(place.folder / "run/om").digests
+    kinds = {found.kind: found.sha256 for found in digests.values()}
+    assert set(kinds) == {"om_model", "dumps", "performance"}
+    files = sorted((place.folder / "run/om/logs").rglob("shard*-perf_*"))
+    assert len(files) == 2
+    lines = [f"{file_sha256(path)}  {path.name.partition('-')[2]}\n" for path in files]
+    assert kinds["performance"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert kinds["dumps"] not in {kinds["performance"], hashlib.sha256().hexdigest()}
 
 
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:
@@ -106,7 +123,7 @@ def test_what_a_failed_tool_wrote_can_still_be_read(place: Machine) -> None:
     assert not (shard / "inputs").exists(), "inputs can be made again"
     assert Path(str(caught.value.where["folder"])).is_dir()
     assert Path(str(caught.value.where["log"])).is_file()
-    assert list((place.folder / "run/om").rglob("benchmark.log")), "the record has the log too"
+    assert list((place.folder / "run/om/logs").rglob("benchmark.log")), "the record has the log too"
 
 
 def test_stranger_on_the_chip_spoils_the_timing(place: Machine) -> None:

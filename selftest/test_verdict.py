@@ -196,7 +196,37 @@ def test_what_a_soc_must_show() -> None:
     assert figures("release", "Ascend310") == [f"{MODEL} batch=1 tuned=no", tuned]
     assert figures("board", "Ascend310") == [f"{MODEL} batch=1 tuned=no"]
     assert figures("release", "Ascend310P3") == [MODEL]
-    assert figures("release", "Ascend910B4") == figures("release", "Ascend310")
+    nowhere = f"{MODEL}, each gated figure of the SoC: "
+    assert figures("board", "Ascend910B4") == [f"{nowhere}none is published for Ascend910B4"]
+    assert figures("board", "") == [f"{nowhere}SoC unknown"]
+
+
+def test_every_check_that_decides_is_compared_in_one_way() -> None:
+    rows = [row for row in read_gates().checks if row.decides and row.gates]
+    assert len(rows) > 10
+    assert [row.ids for row in rows if not row.must_be] == []
+
+
+def test_tuned_models_are_held_to_every_claim_where_a_gate_wants_them() -> None:
+    def places(gate: str, soc: str) -> list[str]:
+        found = required(read_gates(), gate, SPECS, soc)
+        return [demand.place for demand in found if demand.id == "agreement.scores"]
+
+    tuned = f"{MODEL} batch=16 tuned=yes"
+    assert places("board", "Ascend310") == [f"{MODEL} batch={n} tuned=no" for n in (1, 16)]
+    assert tuned in places("release", "Ascend310")
+    assert tuned in places("release", "")
+    assert tuned not in places("release", "Ascend310P3")
+
+
+def test_nothing_meets_the_figures_of_an_unknown_soc(good: Evidence, gates: Gates) -> None:
+    """Checks of throughput without a board prove nothing, however good they are."""
+    evidence = msgspec.structs.replace(good, board=None)
+    decision = decide([evidence], gates, "board", SPECS)
+    assert decision.verdict == Verdict.INSUFFICIENT
+    told = [reason for reason in decision.reasons if "throughput.card" in reason]
+    missing = f"missing: throughput.card [{MODEL}, each gated figure of the SoC: SoC unknown]"
+    assert told == [missing, *(waiver.line for waiver in good.waivers)]
 
 
 def on_board(demand: Requirement) -> bool:
@@ -210,7 +240,7 @@ def off_board(demand: Requirement) -> bool:
 def test_host_and_board_runs_join(
     tmp_path: Path, gates: Gates, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    host = make_bundle(tmp_path / "host", gates, wanted=off_board)
+    host = make_bundle(tmp_path / "host", gates, wanted=off_board, board="none")
     board = make_bundle(tmp_path / "board", gates, wanted=on_board)
     words = ["verdict", f"--gates={relaxed_gates(tmp_path)}"]
     assert main([*words, str(host)]) == 11
@@ -218,6 +248,15 @@ def test_host_and_board_runs_join(
     assert main([*words, str(host), str(board)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "CONFORMANT release [weights=published images=subset board=device]"
+    assert main(["report", *words[1:], str(host), str(board), "--no-thumbnails"]) == 0
+    page = (tmp_path / "host+board.html").read_text("utf-8")
+    assert ">CONFORMANT<" in page
+    assert all(f"{read_evidence(run).run}" in page for run in (host, board))
+    assert page.count("throughput.card") > 1
+    assert "a real board" in page
+    assert "no board took part" not in page
+    assert main(["report", *words[1:], str(host), str(host)]) == 2
+    assert "a run is given twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

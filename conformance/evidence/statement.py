@@ -25,6 +25,8 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 TESTED = "tested:"
 MAX_BYTES = 16 * 1024 * 1024
 MAX_FILES = 10_000
+# The statement itself, and the signature that a user puts beside it.
+NOT_STATED = {STATEMENT_FILE, f"{STATEMENT_FILE}.sig"}
 _BLOCK_BYTES = 1 << 20
 
 
@@ -126,10 +128,8 @@ def _files(folder: Path) -> Iterator[Path]:
             raise _not_a_bundle(folder, f"more than {MAX_FILES} files")
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise _not_a_bundle(path, "a link or a special file")
-        # Locks are empty and belong to the run's processes.
-        lock = path.suffix == ".lock" and path.stat().st_size == 0
-        signature = path.parent == folder and path.name.startswith(STATEMENT_FILE)
-        if path.is_file() and not lock and not signature:
+        signature = path.parent == folder and path.name in NOT_STATED
+        if path.is_file() and not signature:
             yield path
 
 

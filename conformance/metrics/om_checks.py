@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from conformance.bounds import suite_source
@@ -128,28 +130,49 @@ def paired_checks(
 ) -> list[Check]:
     """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point.
 
+    Equal scores of the candidate are ordered lowest class first; where another order of them would
+    decide otherwise, nothing is decided.
+
     Args:
         reference: PyTorch's predictions.
         candidate: Those of the ``.om`` on the same images.
         max_drop_points: Allowed difference in percentage points, either way.
         once: Whether this number of images was fixed beforehand and is looked at once.
     """
-    ours, theirs = label_ranks(candidate)[0], label_ranks(reference)[0]
+    theirs, orders = label_ranks(reference)[0], label_ranks(candidate)
     return [
-        paired_check(n, Outcomes(reference.names, theirs < n, ours < n), max_drop_points, once=once)
+        paired_check(
+            n,
+            [Outcomes(reference.names, theirs < n, ours < n) for ours in orders],
+            max_drop_points,
+            once=once,
+        )
         for n in PAIRED_DEPTHS
     ]
 
 
-def paired_check(n: int, outcomes: Outcomes, max_drop_points: float, *, once: bool) -> Check:
-    """Make the check of Top-N on paired outcomes; both intervals are told, one decides."""
-    plan = plan_for(len(outcomes.names), once=once)
-    decision = decide_paired(outcomes, bound_points=max_drop_points, plan=plan)
+def paired_check(
+    n: int, orders: Sequence[Outcomes], max_drop_points: float, *, once: bool
+) -> Check:
+    """Make the check of Top-N on paired outcomes; both intervals are told, one decides.
+
+    Args:
+        n: How many classes count.
+        orders: The outcomes, and those with equal scores in another order.
+        max_drop_points: Allowed difference in percentage points, either way.
+        once: Whether this number of images was fixed beforehand and is looked at once.
+    """
+    plan = plan_for(len(orders[0].names), once=once)
+    decision, *others = (
+        decide_paired(outcomes, bound_points=max_drop_points, plan=plan) for outcomes in orders
+    )
+    agreed = {decision.status} == {decision.status, *(other.status for other in others)}
     paired, unpaired = decision.paired_points, decision.unpaired_points
     side_pct = 100 * decision.alpha_side
     return Check(
         id=f"accuracy.paired.top{n}",
-        status=decision.status,
+        status=decision.status if agreed else Status.INCONCLUSIVE,
+        hint="" if agreed else "equal scores decide; look at their rounding",
         value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
         bound=f"inside ±{max_drop_points:g}",
         unit=f"points, {100 - 2 * side_pct:g} % interval",
