@@ -15,13 +15,15 @@ from conformance.ascend.work_folder import work_place
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.measure_om import OmMeasurement, OmMeasurer, first_reason
-from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, rounds_from_times
+from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, abba, rounds_from_times
 from conformance.metrics.throughput import BOUND_PCT, rounds_wanted
 from conformance.om_key import OmKey
-from conformance.runners.om_facts import OmFacts
-from conformance.runners.om_rounds import run_rounds
+from conformance.runners.om_facts import OmFacts, Regression
+from conformance.runners.om_rounds import run_interleaved, run_rounds
 from conformance.spec import ModelSpec
 
+# Whole groups of A B B A, ten rounds a side: a spread of 1 % is then worth half a percent.
+REGRESSION_ROUNDS = 10
 # A chip's rate must settle within a round; the emulated clock is as steady over a few images.
 ROUND_IMAGES = 2000
 EMULATED_ROUND_IMAGES = 32
@@ -140,6 +142,38 @@ class OmTimer:
             sampled=found.sampled,
             differences=found.differences,
         )
+
+    def regression(self, spec: ModelSpec, key: OmKey, soc: str, baseline: Path) -> Regression:
+        """Time a model and the one that it replaces in turn, by the tool of the SoC's figures.
+
+        Args:
+            spec: The model.
+            key: Which ``.om``.
+            soc: ATC's name of the chip.
+            baseline: The ``.om`` that was accepted before, for this batch size.
+
+        Raises:
+            NotApplicable: There is no board, no inference tool or no such model.
+            ConformanceError: The tool fails, or its figures cannot be believed.
+        """
+        table = spec.throughput_of(soc)
+        measured = self._measurer.dataset_run(spec, key, table.tool if table else "ais_bench")
+        tool, spoiled = measured.facts.tool, [measured.facts.spoiled]
+        records = self._host.run_folder / "regression" / f"{spec.name}-{key}"
+        count = min(measured.facts.runs[0].images, self._round_images(key))
+        before, now = run_interleaved(
+            self._measurer.runner(tool, records, spoiled),
+            (baseline, self._om_builder.om_model(spec, key).path),
+            spec,
+            self._builder.dataset(spec).images[:count],
+            measured.predictions,
+            batch=key.batch,
+            variant=key.variant,
+            order=abba(2 * REGRESSION_ROUNDS),
+        )
+        for found, what in ((before, baseline), (now, f"{spec.name}-{key}.om")):
+            self._host.demand_expected(found.emulated, f"{tool} with {what}")
+        return Regression(tool, before.runs, now.runs, first_reason(spoiled))
 
     def _round_images(self, key: OmKey) -> int:
         return max(EMULATED_ROUND_IMAGES, key.batch) if self._host.emulated else ROUND_IMAGES

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from conformance.float16 import AllowedError
@@ -51,6 +53,21 @@ def test_timed_outputs_are_the_accuracy_runs(
     claim(round_checks.outputs_check(
         om_timing, chip.soc, allowed.epsilon, allowed.source
     ))  # fmt: skip
+
+
+@pytest.mark.states("throughput.regression")
+@pytest.mark.usefixtures("om_measurement")
+def test_model_is_as_fast_as_the_one_it_replaces(
+    om_timer: OmTimer,
+    baseline_om: Path,
+    spec: ModelSpec,
+    om_key: OmKey,
+    chip: UsedChip,
+    claim: Claim,
+) -> None:
+    """Rounds of the model and of the accepted one, taken in turn, are about as fast."""
+    found = om_timer.regression(spec, om_key, chip.soc, baseline_om)
+    claim(round_checks.regression_check(found, chip.soc, baseline_om.name))
 
 
 @pytest.mark.states("throughput.pure")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from conformance.check import Check, SkipReason, Status, at_most, equal, recorded, skipped
+from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
 from conformance.errors import ToolError
 from conformance.metrics.aa_control import Control, decide_control
 from conformance.metrics.plausibility import require_plausible_rate, require_possible
 from conformance.metrics.rounds import interleaved_halves, steadiness
-from conformance.metrics.throughput import smallest_change_pct
-from conformance.runners.om_facts import OmFacts
+from conformance.metrics.throughput import decide_regression, smallest_change_pct
+from conformance.runners.om_facts import OmFacts, Regression
 from conformance.spec import ModelSpec
 
 # Two rounds have a difference, and three a spread.
@@ -21,6 +21,8 @@ LEAST_ROUNDS = 3
 # Fewer halves of two have no spread of their own.
 LEAST_HALVES = 4
 SHOWN = 5
+# As for accepted figures, gates.toml: 1.5 % is what runs of one model differ by at most.
+REGRESSION_PCT = 98.5
 
 
 def method_of(facts: OmFacts, soc: str) -> dict[str, str | int]:
@@ -154,3 +156,33 @@ def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Chec
         hint="a rate of wrong outputs is no rate: look at the tool's logs" if wrong else "",
         coordinates=method_of(facts, soc),
     )
+
+
+def regression_check(found: Regression, soc: str, baseline: str) -> Check:
+    """Compare a model with the one that it replaces, timed in turn on one chip.
+
+    Args:
+        found: Rounds of both.
+        soc: ATC's name of the chip.
+        baseline: The earlier model's file, for the message.
+
+    Raises:
+        ToolError: What a run claims cannot be, or there are fewer than five rounds on a side.
+    """
+    for run in (*found.before, *found.now):
+        require_possible(run)
+    before, now = ([run.interface_fps for run in runs] for runs in (found.before, found.now))
+    status, interval = decide_regression(before, now, bound_pct=REGRESSION_PCT)
+    told = f"between {interval.lower:.2f} and {interval.upper:.2f} % in {len(now)} rounds a side"
+    drift = steadiness(now)
+    reasons = [found.spoiled, f"drifting chip: {drift.drift_pct:+.2f} %" if drift.drifting else ""]
+    made = at_least(
+        "throughput.regression",
+        100 * (sum(now) / len(now)) / (sum(before) / len(before)),
+        REGRESSION_PCT,
+        unit="%",
+        source=f"{baseline}, timed in turn with this model",
+        detail="; ".join(filter(None, [told, *reasons])),
+        coordinates={"soc": soc, "tool": found.tool},
+    )
+    return msgspec.structs.replace(made, status=Status.INCONCLUSIVE if any(reasons) else status)

@@ -46,3 +46,19 @@ class OmFacts(msgspec.Struct, frozen=True, kw_only=True):
     def fps(self) -> float:
         """Rate over all rounds, which count alike."""
         return len(self.rates_fps) / sum(1 / rate for rate in self.rates_fps)
+
+
+class Regression(msgspec.Struct, frozen=True):
+    """A model and the one that it replaces, timed in turn.
+
+    Attributes:
+        tool: The inference tool.
+        before: Rounds of the earlier model, in time with those of the other.
+        now: Rounds of the model.
+        spoiled: Why the timing decides nothing; empty if nothing speaks against it.
+    """
+
+    tool: str
+    before: list[TimedRun]
+    now: list[TimedRun]
+    spoiled: str

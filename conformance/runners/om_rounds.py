@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,40 +83,102 @@ def run_rounds(
         BoardError: The chip cannot be used.
         ToolError: The tool fails, or its figures cannot be believed.
     """
-    _require_same(images, expected)
     found = Rounds()
+    deadline_s = time.monotonic() + budget_s
+    with _bench(runner, om, spec, images, expected, batch, variant) as bench:
+        while not enough(found.rates_fps):
+            if time.monotonic() > deadline_s:
+                found.notes.append(f"no round began after {budget_s:g} s")
+                break
+            bench.add_round(found, om)
+    return found
+
+
+def run_interleaved(
+    runner: OmRunner,
+    oms: tuple[Path, Path],
+    spec: ModelSpec,
+    images: Sequence[ImageFile],
+    expected: Predictions,
+    *,
+    batch: int,
+    variant: Variant,
+    order: str,
+) -> tuple[Rounds, Rounds]:
+    """Run two models in turn, so that whatever changes on the chip weighs on both alike.
+
+    Each is run once before its rounds, which warms the chip up and does not count.
+
+    Args:
+        runner: Runs the tool.
+        oms: The first, ``A``, and the second, ``B``.
+        spec: What they must meet.
+        images: The images of each round.
+        expected: Scores of these images and maybe more, first in it, that both are compared with.
+        batch: Batch size.
+        variant: What their inputs are.
+        order: Which one each round runs, such as ``ABBA``.
+
+    Raises:
+        DatasetError: An image cannot be prepared.
+        DumpError: There is not exactly one whole, fresh and finite result for each image.
+        BoardError: The chip cannot be used.
+        ToolError: The tool fails, or its figures cannot be believed.
+    """
+    with _bench(runner, oms[0], spec, images, expected, batch, variant) as bench:
+        for om in oms:
+            bench.add_round(Rounds(), om)
+        sides = {"A": Rounds(), "B": Rounds()}
+        for side in order:
+            bench.add_round(sides[side], oms["AB".index(side)])
+    return sides["A"], sides["B"]
+
+
+@dataclass
+class _Bench:
+    """Prepared inputs on a held chip."""
+
+    runner: OmRunner
+    job: Job
+    inputs: Inputs
+    images: Sequence[ImageFile]
+    expected: Predictions
+    count: int = 0
+
+    def add_round(self, found: Rounds, om: Path) -> None:
+        """Run a model once, compare its outputs and forget them."""
+        work = self.job.folder / f"round{self.count}"
+        self.count += 1
+        job, images = replace(self.job, om=om), self.images
+        run = self.runner.infer(job, self.inputs, len(images), work)
+        labels = self.expected.labels[: len(images)]
+        scores = read_outputs(run, images, labels, job.spec.export.classes).scores
+        _compare(found, images, scores - self.expected.scores[: len(images)])
+        self.runner.keep(run, work.name)
+        found.notes += [*(run.notes if not found.runs else ()), *run.run.strays]
+        found.runs.append(run.timed)
+        found.emulated = found.emulated or run.emulated
+        shutil.rmtree(work)
+
+
+@contextmanager
+def _bench(
+    runner: OmRunner,
+    om: Path,
+    spec: ModelSpec,
+    images: Sequence[ImageFile],
+    expected: Predictions,
+    batch: int,
+    variant: Variant,
+) -> Iterator[_Bench]:
+    """Prepare the inputs, then hold chip and machine until the block ends."""
+    _require_same(images, expected)
     runner.records.mkdir(parents=True, exist_ok=True)
     with work_place(runner.scratch, "rounds-", runner.records) as folder:
         job = Job(folder, om, spec, batch, INPUT_OF[variant])
         inputs = runner.prepared(job, images)
-        deadline_s = time.monotonic() + budget_s
         with runner.timed():
-            while not enough(found.rates_fps):
-                if time.monotonic() > deadline_s:
-                    found.notes.append(f"no round began after {budget_s:g} s")
-                    break
-                _add_round(found, runner, job, inputs, images, expected)
-    return found
-
-
-def _add_round(
-    found: Rounds,
-    runner: OmRunner,
-    job: Job,
-    inputs: Inputs,
-    images: Sequence[ImageFile],
-    expected: Predictions,
-) -> None:
-    work = job.folder / f"round{len(found.runs)}"
-    run = runner.infer(job, inputs, len(images), work)
-    labels = expected.labels[: len(images)]
-    scores = read_outputs(run, images, labels, job.spec.export.classes).scores
-    _compare(found, images, scores - expected.scores[: len(images)])
-    runner.keep(run, work.name)
-    found.notes += [*(run.notes if not found.runs else ()), *run.run.strays]
-    found.runs.append(run.timed)
-    found.emulated = found.emulated or run.emulated
-    shutil.rmtree(work)
+            yield _Bench(runner, job, inputs, images, expected)
 
 
 def _require_same(images: Sequence[ImageFile], expected: Predictions) -> None:
