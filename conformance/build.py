@@ -19,8 +19,10 @@ from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
 from conformance.evidence.facts import record_class, record_digest
 from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import ArtifactRecord, append_artifact
+from conformance.evidence.scrub import without_names
 from conformance.export.checkpoint import Checkpoint, file_digests
 from conformance.makers import DRAWING, LOADING, source_digest, versions
+from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 ONNX_FILE = "model.onnx"
 SAMPLE_FOLDER = "images"
+FRESH_GATES = ("release",)
 
 
 class Builder:
@@ -40,7 +43,7 @@ class Builder:
         self.config = config
         self.store = Store(config.artifacts, on_event=_recorder(run_folder))
         self._run_folder = run_folder
-        self._failures = KeptFailures(run_folder / "failures")
+        self._failures = KeptFailures(work_folder(run_folder) / "failures")
         self._made: dict[str, Any] = {}
         self._checkpoints = CheckpointBuilder(config, self.store, self.once)
 
@@ -74,15 +77,29 @@ class Builder:
         """
         return self.once(f"dataset {spec.name}", lambda: self._known_dataset(spec))
 
-    @property
-    def image_digests(self) -> Path:
-        """Where the digests of unchanged images are remembered."""
-        return self.store.root / "image_digests.sqlite"
+    def image_contents(self, spec: ModelSpec) -> list[str]:
+        """Return the sha256 of each image file, in order.
+
+        The digest of a file that nobody touched is remembered from run to run, except under the
+        gates of ``FRESH_GATES``, whose evidence rests on nothing older than the run.
+
+        Raises:
+            DatasetError: An image is missing or cannot be read.
+        """
+        read = functools.partial(
+            self.dataset(spec).contents,
+            cache_file=self.store.root / "image_digests.sqlite",
+            fresh=self.config.gate in FRESH_GATES,
+        )
+        return self.once(f"contents of dataset {spec.name}", read)
 
     def dataset_digest(self, spec: ModelSpec) -> str:
-        """Return the digest over names, labels and contents of the images, in order."""
-        digest = functools.partial(self.dataset(spec).digest, cache_file=self.image_digests)
-        return self.once(f"digest of dataset {spec.name}", digest)
+        """Return the digest over names, labels and contents of the images, in order.
+
+        Raises:
+            DatasetError: An image is missing or cannot be read.
+        """
+        return self.dataset(spec).digest(self.image_contents(spec))
 
     def once(self, step: str, make: Callable[[], Made]) -> Made:
         """Make something at most once per run; a failure is kept and raised again."""
@@ -112,7 +129,7 @@ class Builder:
         from conformance.evidence.prediction_file import list_sha256
 
         found = self._dataset(spec)
-        listed = list_sha256(found.names, found.labels.tolist())
+        listed = list_sha256(without_names(found.names), found.labels.tolist())
         facts = {"count": str(len(found)), "list_sha256": listed}
         record_class(self._run_folder, "images", found.image_class, facts, spec.name)
         record_digest(self._run_folder, f"{spec.name}/dataset", "dataset", listed, spec.name)

@@ -192,6 +192,8 @@ def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
         yield "batch.sizes", batch.sizes, "rising numbers without repetition"
     if not set(batch.compared) <= set(batch.sizes) or len(set(batch.compared)) != 2:
         yield "batch.compared", batch.compared, f"two of batch.sizes {batch.sizes}"
+    if batch.first != batch.sizes[0]:
+        yield "batch.compared", batch.compared, f"the smallest batch size first, {batch.sizes[0]}"
     if accuracy.top1_pct > accuracy.top5_pct:
         yield "accuracy.top1_pct", accuracy.top1_pct, f"at most top5_pct = {accuracy.top5_pct}"
     for number, table in enumerate(spec.throughput):

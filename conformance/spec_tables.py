@@ -65,10 +65,15 @@ class Preprocess(Table, frozen=True):
 
 
 class Batch(Table, frozen=True):
-    """Batch sizes: one ``.om`` each, and the two whose results must agree."""
+    """Batch sizes: one ``.om`` each, and the two that a quick gate is content with."""
 
     sizes: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
     compared: tuple[Positive, Positive]
+
+    @property
+    def first(self) -> int:
+        """The batch size that every other one is compared with, image by image."""
+        return self.compared[0]
 
 
 class MeasuredAccuracy(Table, frozen=True):

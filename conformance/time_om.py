@@ -8,16 +8,18 @@ from pathlib import Path
 
 import msgspec
 
-from conformance.ascend.host import AscendHost, ToolName
+from conformance.ascend.host import AscendHost
 from conformance.ascend.inference import inference_limit_s
 from conformance.ascend.inference_tool import PureRun
-from conformance.ascend.work_folder import work_place
+from conformance.ascend.installed import ToolName
+from conformance.ascend.work_folder import keep_logs, work_place
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.measure_om import OmMeasurement, OmMeasurer, first_reason
 from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, abba, rounds_from_times
 from conformance.metrics.throughput import BOUND_PCT, rounds_wanted
 from conformance.om_key import OmKey
+from conformance.run_folder import logs_folder
 from conformance.runners.om_facts import OmFacts, Regression
 from conformance.runners.om_rounds import run_interleaved, run_rounds
 from conformance.spec import ModelSpec
@@ -123,7 +125,7 @@ class OmTimer:
             return len(rates_fps) >= max(1, 0 if any(spoiled) else wanted(rates_fps))
 
         found = run_rounds(
-            self._measurer.runner(facts.tool, folder / "records", spoiled),
+            self._measurer.runner(facts.tool, self._logs(folder.name), spoiled),
             self._om_builder.om_model(spec, key).path,
             spec,
             self._builder.dataset(spec).images[:count],
@@ -159,7 +161,7 @@ class OmTimer:
         table = spec.throughput_of(soc)
         measured = self._measurer.dataset_run(spec, key, table.tool if table else "ais_bench")
         tool, spoiled = measured.facts.tool, [measured.facts.spoiled]
-        records = self._host.run_folder / "regression" / f"{spec.name}-{key}"
+        records = self._logs(f"{spec.name}-{key}-{tool}-regression")
         count = min(measured.facts.runs[0].images, self._round_images(key))
         before, now = run_interleaved(
             self._measurer.runner(tool, records, spoiled),
@@ -174,6 +176,9 @@ class OmTimer:
         for found, what in ((before, baseline), (now, f"{spec.name}-{key}.om")):
             self._host.demand_expected(found.emulated, f"{tool} with {what}")
         return Regression(tool, before.runs, now.runs, first_reason(spoiled))
+
+    def _logs(self, name: str) -> Path:
+        return logs_folder(self._host.run_folder) / name
 
     def _round_images(self, key: OmKey) -> int:
         return max(EMULATED_ROUND_IMAGES, key.batch) if self._host.emulated else ROUND_IMAGES
@@ -217,9 +222,11 @@ class OmTimer:
         """Run the tool once on generated input, by whoever holds the chip."""
         limit_s = self._host.config.time_limits * inference_limit_s(loops * key.batch)
         om = self._om_builder.om_model(spec, key).path
-        with work_place(self._host.config.scratch, "pure-", folder) as empty:
+        logs = self._logs(folder.name)
+        with work_place(self._host.config.scratch, "pure-", logs) as empty:
             run = self._measurer.tool(tool).measure_pure(
                 om, batch=key.batch, loops=loops, folder=empty / "work", limit_s=limit_s
             )
+            keep_logs(empty / "work", logs)
         self._host.demand_expected(run.emulated, f"{tool} with {om}")
         return run

@@ -40,7 +40,7 @@ def flip(scores: Values, _: int, __: Random, *, share: float = 0.02, least: int 
     return scores
 
 
-def mix_neighbours(scores: Values, batch: int, _: Random, *, share: float = 0.05) -> Values:
+def mix_neighbours(scores: Values, batch: int, _: Random, *, share: float = 0.12) -> Values:
     """Let each row take up a share of the one before it in its batch."""
     mixed = scores.copy()
     for start in range(0, len(scores), batch):
@@ -80,6 +80,21 @@ def reverse_in_batch(scores: Values, batch: int, _: Random) -> Values:
 def drop_last_batch(scores: Values, batch: int, _: Random) -> Values:
     """Leave out the images that fill no whole batch."""
     return scores[: len(scores) // batch * batch]
+
+
+def stale_last_batch(scores: Values, batch: int, _: Random) -> Values:
+    """Give the rows of a last batch that is not full those of the batch before it."""
+    start = len(scores) // batch * batch
+    if start:
+        scores[start:] = scores[start - batch : len(scores) - batch]
+    return scores
+
+
+def scale_by_place(scores: Values, batch: int, _: Random, *, step: float = 0.01) -> Values:
+    """Make the scores of a row the larger, the later its place in the batch."""
+    place = np.arange(len(scores)) % batch
+    grown: Values = scores * (1 + step * place[:, np.newaxis]).astype(np.float32)
+    return grown
 
 
 def fill(
@@ -146,6 +161,8 @@ EFFECTS: dict[str, Callable[..., Values]] = {
         repeat_in_batch,
         reverse_in_batch,
         drop_last_batch,
+        stale_last_batch,
+        scale_by_place,
         fill,
         same_row,
         shift_classes,

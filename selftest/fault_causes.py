@@ -327,6 +327,23 @@ def export_with_softmax(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
 
 @cause
+def export_mixes_rows(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    def edit(model: Any) -> None:
+        from onnx import helper
+
+        last = model.graph.node[-1]
+        last.output[0] = "scores"
+        mean = helper.make_node("ReduceMean", ["scores"], ["mean"], axes=[0], keepdims=1)
+        less = helper.make_node("Mul", ["mean", "share"], ["less"])
+        model.graph.node.extend(
+            [mean, less, helper.make_node("Add", ["scores", "less"], ["class"])]
+        )
+        model.graph.initializer.append(helper.make_tensor("share", 1, [1], [0.001]))
+
+    return _edited(edit)
+
+
+@cause
 def export_truncated(scene: Scene) -> MORE:  # noqa: ARG001 - as above
     return _exported(lambda target: os.truncate(target, target.stat().st_size // 2))
 
@@ -589,7 +606,7 @@ def worker_killed(scene: Scene) -> MORE:
     )
     sys.path.insert(0, str(scene.folder))
     os.environ["PYTHONPATH"] = str(scene.folder)
-    return ["-n1", "-p", "killer", "--max-worker-restart=0"]
+    return ["-p", "xdist", "-n1", "-p", "killer", "--max-worker-restart=0"]
 
 
 @cause

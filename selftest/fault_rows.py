@@ -16,8 +16,9 @@ from selftest.suites import ROOT
 TABLE = Path(__file__).with_name("fault_matrix.toml")
 MODEL = "squeezenet1_1"
 # Claims about one .om; the others are about the model.
-OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.scores", "agreement.decisions")
-
+OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.")
+# Claims about one batch size of the ONNX model, the same as the ``.om`` that the row names.
+OF_ONE_BATCH = ("accuracy.batch.", "accuracy.rows.")
 # Claims about one pool of inputs, of one batch size and scale.
 OF_ONE_POOL = ("export.parity.", "export.finite", "export.decisions")
 
@@ -60,7 +61,7 @@ class Row:
     @property
     def node(self) -> str:
         """The test that makes the check, for pytest."""
-        suffix = f"[{MODEL}-{self.om}]" if self.check.startswith(OF_ONE_OM) else ""
+        suffix = f"[{MODEL}-{self.om}]" if self.check.startswith(OF_ONE_OM + OF_ONE_BATCH) else ""
         of_one_pool = self.check.startswith(OF_ONE_POOL)
         return stated_by()[self.check] + (f"[x1-bs1-{MODEL}]" if of_one_pool else suffix)
 

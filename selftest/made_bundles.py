@@ -111,7 +111,7 @@ def _good_check(
         return at_least(demand.id, value, 57.178, unit="%", **rest)
     if not row.decides:
         return recorded(demand.id, fps, unit="fps", **rest)
-    if row.baseline:
+    if row.baseline and row.bound is None:
         return at_least(demand.id, fps, 4000.0, unit="fps", **rest)
     return equal(demand.id, 0, 0, **rest)
 

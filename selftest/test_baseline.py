@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from conformance.__main__ import main
-from conformance.check import Status, equal
+from conformance.check import Check, Status, equal, recorded
 from conformance.errors import EvidenceError
 from conformance.evidence.baseline import (
     Baseline,
@@ -18,6 +18,7 @@ from conformance.evidence.baseline import (
     read_baseline,
     regression_checks,
 )
+from conformance.evidence.bundle import Evidence, MadeCheck
 from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.expected import read_expected, row_for, stale_rows
 from conformance.evidence.gate import Requirement, read_gates
@@ -100,6 +101,8 @@ def test_a_lower_figure_needs_a_waiver(shelf: Shelf, capsys: pytest.CaptureFixtu
 def test_noise_is_no_loss(shelf: Shelf) -> None:
     assert shelf.accept(shelf.bundle("first")) == 0
     assert shelf.accept(shelf.bundle("noisy", fps=9_900.0)) == 0
+    # Else a few of them would take the baseline down step by step.
+    assert {f.value for f in shelf.read().figures if f.id == "throughput.card"} == {10_000.0}
 
 
 def test_a_figure_cannot_be_left_out(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,19 +167,53 @@ def test_a_run_is_compared_within_its_noise(shelf: Shelf, fps: float, status: St
     assert "pytest 'tests/test_made.py" in card[0].hint
 
 
-def test_a_stated_spread_widens_the_noise(shelf: Shelf) -> None:
-    run = read_evidence(shelf.bundle("first"))
-    spread = tuple(
-        msgspec.structs.replace(
-            made, check=msgspec.structs.replace(made.check, id="throughput.card.spread", value=4.0)
-        )
-        for made in run.checks
-        if made.check.id == "throughput.card"
+def with_spread(run: Evidence, pct: float, **place: int) -> Evidence:
+    """The run with a check ``throughput.spread`` besides."""
+    coordinates: dict[str, str | int] = {"model": MODEL, **place}
+    check = recorded("throughput.spread", pct, unit="%", coordinates=coordinates)
+    return msgspec.structs.replace(
+        run, checks=(*run.checks, MadeCheck(test="t", seconds=0.0, check=check))
     )
-    figures = kept_figures((*run.checks, *spread), shelf.gates, MODEL)
-    card = next(figure for figure in figures if figure.id == "throughput.card")
-    assert card.spread_pct == 4.0
-    assert card.bound(1.5) == pytest.approx(9_600)
+
+
+def test_a_stated_spread_widens_the_noise(shelf: Shelf) -> None:
+    """Two spreads between two runs; what is stated for another batch size does not count."""
+    gates = shelf.gates
+    steady = read_evidence(shelf.bundle("first"))
+    noisy = with_spread(with_spread(steady, 3.0, batch=1), 9.0, batch=99)
+    figures = kept_figures(noisy.checks, gates, MODEL)
+    card = next(f for f in figures if f.id == "throughput.card" and f.coordinates["batch"] == 1)
+    assert card.spread_pct == 3.0
+    assert card.bound(1.5) == pytest.approx(9_400)
+    assert card.bound(1.5, 0.0) == pytest.approx(10_000 * (1 - 0.06 / 2**0.5))
+    assert card.bound(50.0) == pytest.approx(5_000)
+    other = next(f for f in figures if f.id == "throughput.card" and f.coordinates["batch"] == 16)
+    assert other.bound(1.5) == pytest.approx(9_850)
+    assert shelf.accept(shelf.bundle("base")) == 0
+    slow = read_evidence(shelf.bundle("slow", fps=9_650.0))
+    for run, status in ((slow, Status.FAIL), (with_spread(slow, 3.0), Status.PASS)):
+        found = regression_checks(kept_figures(run.checks, gates, MODEL), shelf.read(), gates)
+        card_checks = [check for check in found if check.id == "regression.throughput.card"]
+        assert {check.status for check in card_checks} == {status}
+
+
+def test_a_flip_outside_the_margin_and_a_failed_figure_are_regressions(shelf: Shelf) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+
+    def spoil(check: Check) -> Check:
+        if check.id == "agreement.decisions":
+            return equal(check.id, 2, 0, coordinates=check.coordinates)
+        return check
+
+    run = read_evidence(shelf.bundle("flipped", alter=spoil, fps=3_000.0))
+    found = regression_checks(
+        kept_figures(run.checks, shelf.gates, MODEL), shelf.read(), shelf.gates
+    )
+    flips = [check for check in found if check.id == "regression.agreement.decisions"]
+    card = [check for check in found if check.id == "regression.throughput.card"]
+    assert {(check.status, check.bound) for check in flips} == {(Status.FAIL, 0)}
+    assert "pytest 'tests/test_made.py" in flips[0].hint
+    assert {check.status for check in card} == {Status.FAIL}
 
 
 def test_a_missing_baseline_is_said(shelf: Shelf) -> None:

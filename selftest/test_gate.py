@@ -341,7 +341,8 @@ class Lister:
     def pytest_collection_modifyitems(self, items):
         for item in items:
             params = item.callspec.params if hasattr(item, "callspec") else {}
-            batch, scale = params.get("batch", ""), params.get("scaled_inputs", "")
+            batch = params.get("batch", params.get("other_batch", ""))
+            scale = params.get("scaled_inputs", "")
             npu = "yes" if item.get_closest_marker("npu") else "no"
             for mark in item.iter_markers("states"):
                 for check_id in mark.args:

@@ -189,6 +189,7 @@ def test_squeezenet_throughput(table: Throughput) -> None:
         ("[1, 4, 8, 16, 32]", "[1, 1, 16]", "batch.sizes", "rising"),
         ("compared = [1, 16]", "compared = [1, 2]", "batch.compared", "two of batch.sizes"),
         ("compared = [1, 16]", "compared = [16, 16]", "batch.compared", "two of batch.sizes"),
+        ("compared = [1, 16]", "compared = [4, 16]", "batch.compared", "smallest batch size first"),
         ("top1_pct = 58.178", "top1_pct = 90.0", "accuracy.top1_pct", "at most top5_pct"),
         ("batch = 4", "batch = 1", "throughput[0].figures", "each (batch, tuned) once"),
         ("fps = 8345.68", "fps = inf", "throughput[0].figures[1].fps", "a finite number"),

@@ -274,7 +274,7 @@ def run() -> TimedRun:
 
 def test_the_published_file_is_possible(run: TimedRun) -> None:
     plausibility.require_possible(run)
-    silent = dict.fromkeys(("infer_fps", "e2e_fps", "e2e_latency_ms", "outputs"))
+    silent: dict[str, Any] = dict.fromkeys(("infer_fps", "e2e_fps", "e2e_latency_ms", "outputs"))
     plausibility.require_possible(replace(run, **silent))
 
 

@@ -10,24 +10,26 @@ from conformance.build import Builder
 from conformance.float16 import AllowedError
 from conformance.imagenet.checks import dataset_checks, input_digest_check
 from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.measure_rows import RowMeasurer
 from conformance.metrics import accuracy, om_checks
 from conformance.metrics.topn import count_topn
 from conformance.om_key import OmKey
 from conformance.spec import ModelSpec
-from fixtures.board import UsedChip, compared, measured
+from fixtures.board import UsedChip, measured, row_run
 from fixtures.claims import Claim
 
 if TYPE_CHECKING:
     from conformance.export.checkpoint import Checkpoint
     from conformance.imagenet.dataset import Dataset
+    from conformance.measure import Measurer
+    from conformance.metrics.row_trial import RowMeasurement
     from conformance.predictions import Predictions
 
 
 @pytest.mark.states("dataset.images", "dataset.classes", "dataset.duplicates")
 def test_dataset_is_whole(builder: Builder, spec: ModelSpec, claim: Claim) -> None:
     """Every image has one label and every label an image; what the set is, is derived."""
-    cache = builder.image_digests
-    claim(*dataset_checks(builder.dataset(spec), spec, cache_file=cache))
+    claim(*dataset_checks(builder.dataset(spec), spec, builder.image_contents(spec)))
 
 
 @pytest.mark.states("input.digest")
@@ -60,11 +62,11 @@ def test_onnx_keeps_the_published_accuracy(
     checkpoint: Checkpoint,
     dataset: Dataset,
     spec: ModelSpec,
-    onnx_predictions: dict[int, Predictions],
+    onnx_predictions: Predictions,
     claim: Claim,
 ) -> None:
     """The exported model stays within the allowed drop, before any board has seen it."""
-    topn = count_topn(onnx_predictions[spec.batch.compared[0]])
+    topn = count_topn(onnx_predictions)
     claim(
         *accuracy.on_full_set(
             "accuracy.onnx", spec, checkpoint.weights_class, dataset.image_class,
@@ -75,32 +77,46 @@ def test_onnx_keeps_the_published_accuracy(
 
 @pytest.mark.states(*(f"accuracy.reference.top{n}" for n in range(1, 6)))
 def test_onnxruntime_counts_like_pytorch(
-    spec: ModelSpec,
     reference_predictions: Predictions,
-    onnx_predictions: dict[int, Predictions],
+    onnx_predictions: Predictions,
     float32_bound: float,
     claim: Claim,
 ) -> None:
     """Top1 to Top5 hits differ by no more than the images that rounding can move."""
-    candidate = onnx_predictions[spec.batch.compared[0]]
-    claim(*accuracy.count_checks(candidate, reference_predictions, float32_bound))
+    claim(*accuracy.count_checks(onnx_predictions, reference_predictions, float32_bound))
 
 
+@pytest.mark.batched
 @pytest.mark.states("accuracy.batch.scores", "accuracy.batch.decisions", "accuracy.batch.hits")
 def test_batch_sizes_agree_image_by_image(
+    measurer: Measurer,
     spec: ModelSpec,
+    other_batch: int,
     reference_predictions: Predictions,
-    onnx_predictions: dict[int, Predictions],
+    onnx_predictions: Predictions,
     float32_bound: float,
     claim: Claim,
 ) -> None:
-    """An image's scores do not depend on the batch it is inferred in."""
-    first, second = (onnx_predictions[batch] for batch in spec.batch.compared)
+    """An image's scores do not depend on the batch size that it is inferred with."""
+    other = measurer.onnx(spec, other_batch)
     claim(
         *accuracy.batch_checks(
-            reference_predictions, first, second, float32_bound, "accuracy.batch"
+            reference_predictions, onnx_predictions, other, float32_bound, "accuracy.batch"
         )
     )
+
+
+@pytest.mark.batched
+@pytest.mark.states(
+    "accuracy.rows.identical", "accuracy.rows.permuted", "accuracy.rows.neighbours",
+    "accuracy.rows.partial",
+)  # fmt: skip
+def test_rows_do_not_depend_on_their_batch(
+    onnx_rows: RowMeasurement, float32_bound: float, claim: Claim
+) -> None:
+    """Neither its place, its neighbours nor a batch that is not full changes an image's scores."""
+    source = "4 times the largest error of PyTorch's own float32"
+    claim(*onnx_rows.checks(float32_bound, source, "accuracy.rows"))
 
 
 @pytest.mark.states("accuracy.labels")
@@ -110,11 +126,9 @@ def test_labels_belong_to_the_images(reference_predictions: Predictions, claim: 
 
 
 @pytest.mark.states("accuracy.classes", "accuracy.classes.largest_share")
-def test_answers_have_not_collapsed(
-    spec: ModelSpec, onnx_predictions: dict[int, Predictions], claim: Claim
-) -> None:
+def test_answers_have_not_collapsed(onnx_predictions: Predictions, claim: Claim) -> None:
     """The answers are about as many classes as the labels: they depend on the images."""
-    claim(*accuracy.collapse_checks(onnx_predictions[spec.batch.compared[0]]))
+    claim(*accuracy.collapse_checks(onnx_predictions))
 
 
 @pytest.mark.npu
@@ -180,18 +194,35 @@ def test_om_loses_no_accuracy_against_pytorch(
 
 
 @pytest.mark.npu
+@pytest.mark.every_variant
+@pytest.mark.batched
 @pytest.mark.states("agreement.batch.scores", "agreement.batch.decisions", "agreement.batch.hits")
-@pytest.mark.usefixtures("chip", "onnx_model", "dataset")
 def test_om_batch_sizes_agree_image_by_image(
-    om_measurer: OmMeasurer,
-    spec: ModelSpec,
-    chip: UsedChip,
+    om_measurement: OmMeasurement,
+    first_measurement: OmMeasurement,
     reference_predictions: Predictions,
     allowed: AllowedError,
     claim: Claim,
 ) -> None:
-    """An image's scores on the chip do not depend on the batch it is inferred in."""
-    first, second = compared(om_measurer, spec, chip.soc)
+    """An image's scores on the chip do not depend on the batch size that it is inferred with."""
+    first, other = first_measurement.predictions, om_measurement.predictions
     claim(*accuracy.batch_checks(
-        reference_predictions, first, second, allowed.epsilon, "agreement.batch"
+        reference_predictions, first, other, allowed.epsilon, "agreement.batch"
     ))  # fmt: skip
+
+
+@pytest.mark.npu
+@pytest.mark.every_variant
+@pytest.mark.batched
+@pytest.mark.states(
+    "agreement.rows.identical", "agreement.rows.permuted", "agreement.rows.neighbours",
+    "agreement.rows.partial",
+)  # fmt: skip
+@pytest.mark.usefixtures("om_measurement")
+def test_om_rows_do_not_depend_on_their_batch(
+    row_measurer: RowMeasurer, spec: ModelSpec, om_key: OmKey, chip: UsedChip,
+    allowed: AllowedError, claim: Claim,
+) -> None:  # fmt: skip
+    """Neither its place, its neighbours nor a batch that is not full changes an image's scores."""
+    rows = row_run(row_measurer, spec, om_key, chip.soc)
+    claim(*rows.checks(allowed.epsilon, allowed.source, "agreement.rows"))

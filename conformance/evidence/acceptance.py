@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from conformance.check import Status
 from conformance.errors import EvidenceError
 from conformance.evidence.baseline import (
     AcceptedFigure,
@@ -60,7 +61,8 @@ def accepted_baseline(
         EvidenceError: The run has no figures to keep, or a figure is lower than before, or gone,
             and no waiver that has not expired allows that; names each.
     """
-    figures = kept_figures(evidence.checks, gates, model)
+    held = [made for made in evidence.checks if made.check.status is Status.PASS]
+    figures = kept_figures(held, gates, model)
     if not figures or evidence.board is None or evidence.decision is None:
         raise EvidenceError(
             "the run has no figure that a baseline keeps",
@@ -86,9 +88,27 @@ def accepted_baseline(
         accepted=today,
         verdict=evidence.decision.line,
         versions=evidence.versions,
-        figures=figures,
+        figures=tuple(_ratcheted(figure, old, used) for figure in figures),
         waivers=(*kept, *used),
     )
+
+
+def _ratcheted(
+    figure: AcceptedFigure, old: Baseline | None, waivers: Sequence[Waiver]
+) -> AcceptedFigure:
+    """Keep the better accepted value where noise explains the difference.
+
+    Else a few acceptances, each within the noise, would take a baseline down without a waiver.
+    """
+    place = (figure.id, figure_key(figure.coordinates))
+    before = next(
+        (f for f in (old.figures if old else ()) if (f.id, figure_key(f.coordinates)) == place),
+        None,
+    )
+    if before is None or not is_worse(figure.value, before):
+        return figure
+    waived = any(_waives(waiver, figure) for waiver in waivers)
+    return figure if waived else msgspec.structs.replace(figure, value=before.value)
 
 
 def _lower(
@@ -101,7 +121,7 @@ def _lower(
             yield before, f"{before.label}: {before.value:g} before, not measured now"
             continue
         row = gates.row(before.id)
-        # The run's own spread is no excuse here: noise would ratchet the baseline down.
+        # The new run's own spread is no excuse here: noise would ratchet the baseline down.
         if is_worse(found.value, before) and is_worse(
             found.value,
             msgspec.structs.replace(before, value=before.bound(row.noise_pct if row else 0.0)),

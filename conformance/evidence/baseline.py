@@ -7,6 +7,7 @@ how much noise they have stands in ``gates.toml``.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,8 +27,13 @@ from conformance.evidence.gate import Gates, Row
 FOLDER = "baselines"
 MAX_BYTES = 4 * 1024 * 1024
 REGRESSION = "regression."
-# The check that states the spread of the figure before it, in percent.
-SPREAD = ".spread"
+# The check that states the spread of a group of figures, such as ``throughput.spread``: the
+# standard deviation of one round in percent of the mean.
+SPREAD = "spread"
+# Two means of five rounds, the fewest that decide, differ by chance by less than
+# t(0.99, 8 degrees) * sqrt(2 / 5) = 1.83 spreads in 99 of 100 cases; rounded up.
+SPREADS_APART = 2.0
+MEASURED = (Status.PASS, Status.FAIL)
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +41,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class AcceptedFigure(_Part, frozen=True):
-    """One figure: the check and test it comes from, its value, its spread in percent."""
+    """One figure: the check and test it comes from, its value, the spread of a round in percent."""
 
     id: str
     coordinates: Coordinates
@@ -50,9 +56,16 @@ class AcceptedFigure(_Part, frozen=True):
         """The figure's id and coordinates."""
         return Check(id=self.id, status=Status.PASS, coordinates=self.coordinates).label
 
-    def bound(self, noise_pct: float) -> float:
-        """Return the worst value that noise explains."""
-        share = max(noise_pct, self.spread_pct) / 100
+    def bound(self, floor_pct: float, spread_pct: float | None = None) -> float:
+        """Return the worst value that noise explains.
+
+        Args:
+            floor_pct: Least noise of such a figure, in percent of it.
+            spread_pct: Spread of the run that is compared; None counts this figure's own twice.
+        """
+        other = self.spread_pct if spread_pct is None else spread_pct
+        both = math.sqrt((self.spread_pct**2 + other**2) / 2)
+        share = max(floor_pct, SPREADS_APART * both) / 100
         return self.value * (1 - share if self.better == "higher" else 1 + share)
 
 
@@ -138,24 +151,42 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 def kept_figures(
     checks: Iterable[MadeCheck], gates: Gates, model: str
 ) -> tuple[AcceptedFigure, ...]:
-    """Return the figures of one model that a baseline keeps; of repeated ones the worst."""
+    """Return the figures of one model that a baseline keeps; of repeated ones the worst.
+
+    A figure that fails its own bound is measured too: it must not escape the comparison.
+    """
     made = list(checks)
-    spreads = {(m.check.id, figure_key(m.check.coordinates)): m.check.value for m in made}
+    spreads = [entry.check for entry in made if entry.check.id.endswith(f".{SPREAD}")]
     figures: dict[tuple[str, str], AcceptedFigure] = {}
     for entry in made:
         check, row = entry.check, gates.row(entry.check.id)
         if not row or not row.baseline or check.coordinates.get("model") != model:
             continue
-        if check.status is not Status.PASS or isinstance(check.value, str | bool | None):
+        if check.status not in MEASURED or isinstance(check.value, str | bool | None):
             continue
         key = (check.id, figure_key(check.coordinates))
-        found = _figure(entry, row, spreads.get((check.id + SPREAD, key[1])))
+        found = _figure(entry, row, _spread_of(check, spreads))
         if key not in figures or is_worse(found.value, figures[key]):
             figures[key] = found
     return tuple(figures.values())
 
 
-def _figure(entry: MadeCheck, row: Row, spread: object) -> AcceptedFigure:
+def _spread_of(check: Check, spreads: Iterable[Check]) -> float:
+    """Return the largest spread stated for the group of a check at its place; 0 if none is."""
+    group = check.id.partition(".")[0]
+    return max(
+        (
+            float(stated.value)
+            for stated in spreads
+            if stated.id.startswith(f"{group}.")
+            and isinstance(stated.value, int | float)
+            and all(check.coordinates.get(n, v) == v for n, v in stated.coordinates.items())
+        ),
+        default=0.0,
+    )
+
+
+def _figure(entry: MadeCheck, row: Row, spread_pct: float) -> AcceptedFigure:
     check = entry.check
     return AcceptedFigure(
         id=check.id,
@@ -164,7 +195,7 @@ def _figure(entry: MadeCheck, row: Row, spread: object) -> AcceptedFigure:
         unit=check.unit,
         test=entry.test,
         better="lower" if row.baseline == "lower" else "higher",
-        spread_pct=float(spread) if isinstance(spread, int | float) else 0.0,
+        spread_pct=spread_pct,
     )
 
 
@@ -201,10 +232,11 @@ def regression_checks(
                 make(
                     REGRESSION + old.id,
                     new.value,
-                    old.bound(max(row.noise_pct if row else 0.0, new.spread_pct)),
+                    old.bound(row.noise_pct if row else 0.0, new.spread_pct),
                     unit=new.unit,
                     coordinates=new.coordinates,
-                    source=f"baseline of {baseline.accepted}, run {baseline.run}: {old.value:g}",
+                    source=f"baseline of {baseline.accepted}, run {baseline.run}: {old.value:g}, "
+                    f"spread {old.spread_pct:.2g} %, now {new.spread_pct:.2g} %",
                     hint=f"measure again: pytest {new.test!r}",
                 )
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +19,7 @@ from conformance.errors import EvidenceError
 from conformance.evidence.bundle import (
     JUNIT_FILE,
     PREDICTIONS_FILE,
+    Accepted,
     Coordinates,
     Evidence,
     MadeCheck,
@@ -37,11 +37,13 @@ from conformance.evidence.prediction_file import (
     write_predictions,
 )
 from conformance.evidence.record import CheckRecord, OutcomeRecord, Record
-from conformance.evidence.scrub import this_machine
+from conformance.evidence.scrub import this_machine, without_names
 from conformance.evidence.statement import write_statement
+from conformance.evidence.tidy import tidy
+from conformance.run_folder import WORK
 from conformance.spec import ModelSpec
 
-PARTS = "predictions"
+PARTS = f"{WORK}/predictions"
 # Packages whose versions may change a number.
 PACKAGES: tuple[str, ...] = (
     "numpy",
@@ -67,6 +69,7 @@ class RunFacts:
         models: The specs of its models.
         interrupted: Why it did not come to its end; empty if it did.
         waivers: Waivers in force.
+        baseline: The accepted figures that it was compared with.
     """
 
     run: str
@@ -76,6 +79,7 @@ class RunFacts:
     models: Sequence[ModelSpec]
     interrupted: str = ""
     waivers: tuple[Waiver, ...] = ()
+    baseline: tuple[Accepted, ...] = ()
 
 
 def add_predictions(
@@ -103,7 +107,7 @@ def add_predictions(
         EvidenceError: The file cannot be written.
     """
     best = best_classes(scores)
-    kept = Predictions(tuple(names), labels.astype(np.int32), {name: best})
+    kept = Predictions(without_names(names), labels.astype(np.int32), {name: best})
     found = PredictionSet(
         name=name,
         engine=engine,
@@ -145,12 +149,13 @@ def assemble(folder: Path, facts: RunFacts, records: Sequence[Record]) -> Eviden
         tests=tuple(msgspec.convert(record, Outcome, from_attributes=True) for record in outcomes),
         predictions=tuple(kept.found for kept in learned.predictions.values()),
         waivers=facts.waivers,
+        baseline=facts.baseline,
         conflicts=tuple(learned.conflicts),
     )
 
 
 def seal(folder: Path, evidence: Evidence, add: Callable[[Path], object] = lambda _: None) -> None:
-    """Write the bundle's last files: predictions, JUnit's XML, evidence and the statement.
+    """Tidy the run's folder and write the bundle's last files, with the statement as the very last.
 
     What else belongs to the bundle must be there before: the statement names every file.
 
@@ -162,7 +167,10 @@ def seal(folder: Path, evidence: Evidence, add: Callable[[Path], object] = lambd
     Raises:
         EvidenceError: A file cannot be written, or predictions are of different images.
     """
-    _join_predictions(folder)
+    try:
+        _join_predictions(folder)
+    finally:
+        tidy(folder)
     write_whole(folder / JUNIT_FILE, junit_xml(evidence))
     write_evidence(folder, evidence)
     add(folder)
@@ -185,7 +193,6 @@ def _join_predictions(folder: Path) -> None:
         )
     sets = {name: best for part in parts for name, best in part.sets.items()}
     write_predictions(folder / PREDICTIONS_FILE, Predictions(first.names, first.labels, sets))
-    shutil.rmtree(folder / PARTS)
 
 
 def _versions() -> dict[str, str]:

@@ -52,7 +52,19 @@ def card_checks(
         ToolError: The figures contradict each other, or are higher than anything known makes
             plausible: then nothing is recorded.
     """
+    table = spec.throughput_of(soc)
+    # What is timed is the variant of the published figures, whichever the test was made for.
+    variant = {"variant": table.variant if table else key.variant}
     possible = possible_check(facts, spec, soc, earlier_fps)
+    return [
+        msgspec.structs.replace(check, coordinates=check.coordinates | variant)
+        for check in [possible, *_card_checks(facts, table, key, soc, profiling)]
+    ]
+
+
+def _card_checks(
+    facts: OmFacts, table: Throughput | None, key: OmKey, soc: str, profiling: Path | None
+) -> list[Check]:
     chip = recorded(
         "throughput.chip",
         facts.fps,
@@ -60,8 +72,7 @@ def card_checks(
         detail="; ".join(filter(None, [facts.slowest_stage, *dict.fromkeys(facts.notes)])),
         coordinates=method_of(facts, soc),
     )
-    measured = [possible, chip, spread_check(facts, soc), control_check(facts, soc)]
-    table = spec.throughput_of(soc)
+    measured = [chip, spread_check(facts, soc), control_check(facts, soc)]
     figure = table.figure(key.batch, tuned=key.tuned) if table else None
     if table is None or figure is None:
         return [*measured, _skipped(f"no figure is published for {key} on {soc}", facts, soc)]

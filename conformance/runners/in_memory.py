@@ -6,7 +6,7 @@ One thread, because the order of additions, and with it the last digits, depends
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,25 @@ def run_onnxruntime(model: Path, inputs: Inputs, batch: int) -> Outputs:
     """
     session = open_session(model)
     return _in_batches(lambda images: run_session(session, model, images), inputs, batch)
+
+
+def run_rows_with_onnxruntime(
+    model: Path, images: Sequence[npt.NDArray[np.float32]], batch: int
+) -> npt.NDArray[np.float32]:
+    """Return ONNX Runtime's scores of each image, shape (images, classes).
+
+    Args:
+        model: An ONNX file with one input and one output.
+        images: Input tensors (channels, height, width), in the order of the rows.
+        batch: Images that are inferred together; the last batch may be smaller.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the model, or refuses a batch.
+    """
+    session = open_session(model)
+    starts = range(0, len(images), batch)
+    parts = (np.stack(images[start : start + batch]) for start in starts)
+    return np.concatenate([run_session(session, model, part) for part in parts])
 
 
 def _in_batches(engine: Engine, inputs: Inputs, batch: int) -> Outputs:
