@@ -54,7 +54,6 @@ class SkipReason(StrEnum):
     NOT_FULL_SET = "not-full-set"
     NO_PUBLISHED_FIGURE = "no-published-figure"
     NOT_TUNED = "not-tuned"
-    NO_BASELINE_OM = "no-baseline-om"
     NOT_STATED = "not-stated"
     MISSING_PACKAGE = "missing-package"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,13 @@ class Memory:
         self._left = max(1, IMAGES // batch)
 
     def recall(self, feed: bytes) -> list[Values] | None:
-        """The outputs of an input; None if it was not seen, or comes late in a run."""
+        """The outputs of an input; None if it was not seen, is damaged, or comes late in a run."""
         if self._left <= 0:
             return None
         try:
             with np.load(self._place(feed), allow_pickle=False) as kept:
                 outputs = [kept[name] for name in kept.files]
-        except OSError:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
         self._left -= 1
         return outputs

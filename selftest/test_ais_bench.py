@@ -266,7 +266,13 @@ def test_pure_inference_lets_the_tool_read_the_batch_from_the_model(tmp_path: Pa
         write_om(tmp_path), batch=BATCH, loops=50, folder=tmp_path / "work"
     )
     assert (done.perf.throughput_fps, done.perf.batch, done.notes) == (8000, 4, ())
-    assert done.run.argv[3:] == ("--model=squeezenet1_1_bs4.om", "--device=2", "--loop=50")
+    assert done.run.argv[3:] == (
+        "--model=squeezenet1_1_bs4.om",
+        "--device=2",
+        "--loop=50",
+        "--output=result",
+        "--output_dirname=pure",
+    )
 
 
 def test_pure_inference_of_another_batch_is_refused(tmp_path: Path) -> None:

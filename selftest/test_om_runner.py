@@ -11,14 +11,18 @@ import psutil
 import pytest
 
 from conformance.ascend import run_chip
+from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
+from conformance.check import Status
 from conformance.errors import BoardError, DumpError, ToolError
 from conformance.imagenet.dataset import Dataset
 from conformance.imagenet.preprocess import open_rgb, prepare_image
 from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.metrics.round_checks import regression_check
 from conformance.om_key import OmKey
 from conformance.runners import om_runner
+from conformance.runners.om_facts import Regression
 from conformance.time_om import OmTimer
 from selftest.emulated import classifier
 from selftest.hosts import Machine, SmallBuilder, machine, small_spec
@@ -158,6 +162,22 @@ def test_rounds_with_other_outputs_name_the_images(place: Machine) -> None:
     found = timer(place).timed_run(SPEC, OmKey(2), "Ascend310")
     assert len(found.differences) == 3
     assert min(found.differences.values()) > 1
+
+
+def test_two_models_take_turns_on_one_chip(place: Machine) -> None:
+    it = timer(place)
+    key = OmKey(2)
+    it.timed_run(SPEC, key, "Ascend310")
+    (om,) = (place.folder / "store").rglob("*.om")
+    found = it.regression(SPEC, key, "Ascend310", om)
+    assert len(found.before) == len(found.now) == 10
+    began = sorted((run.started_s, side) for side in "AB" for run in sides(found)[side])
+    assert "".join(side for _, side in began) == "ABBA" * 5
+    assert regression_check(found, "Ascend310", om.name).status is Status.PASS
+
+
+def sides(found: Regression) -> dict[str, list[TimedRun]]:
+    return {"A": found.before, "B": found.now}
 
 
 def test_generated_input_is_timed_in_blocks_of_batches(place: Machine) -> None:
