@@ -55,7 +55,9 @@ class SkipReason(StrEnum):
     NO_PUBLISHED_FIGURE = "no-published-figure"
     NOT_TUNED = "not-tuned"
     NOT_STATED = "not-stated"
+    ONE_BATCH_SIZE = "one-batch-size"
     MISSING_PACKAGE = "missing-package"
+    NO_PASSPORT = "no-passport"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,6 +38,7 @@ class ChipSession:
     ) -> None:
         self.model = model
         self._seed, self._threads, self._memory = seed, threads, memory
+        self._making = Lock()
 
     @cached_property
     def _session(self) -> Any:
@@ -72,7 +78,27 @@ class ChipSession:
         first = self.model.inputs[0]
         feeds[first.name] = np.frombuffer(feed, first.dtype).reshape(first.shape)
         names = [spec.name for spec in self.model.outputs]
-        return [np.asarray(value) for value in self._session.run(names, feeds)]
+        with self._making:  # several batches are computed at once
+            session = self._session
+        return [np.asarray(value) for value in session.run(names, feeds)]
+
+    def infer_each(self, feeds: Iterable[bytes]) -> Iterator[list[Values]]:
+        """Run many batches, in their order, on every processor that this process may use.
+
+        One thread alone computes a batch, so that its bits do not depend on how many there are.
+        """
+        processors = len(os.sched_getaffinity(0))
+        pool = ThreadPoolExecutor(processors)
+        pending: deque[Future[list[Values]]] = deque()
+        try:
+            for feed in feeds:
+                pending.append(pool.submit(self.infer, feed))
+                if len(pending) > processors:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def load(path: Path, state: BoardState, folder: Path) -> ChipSession:

@@ -90,6 +90,11 @@ def keep_to_itself(folder: Path) -> None:
     )
 
 
+def look_twice() -> None:
+    """Let two looks at a loaded chip do for five: nothing changes between them."""
+    _cut("conformance.ascend.occupancy:chip_use", "samples", 2)
+
+
 def hurry() -> None:
     """Cut time limits to what the small work of a row needs."""
     replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 3.0)
@@ -101,8 +106,8 @@ def hurry() -> None:
         _cut(place, name, seconds)
 
 
-def _cut(place: str, name: str, seconds: float) -> None:
-    replace(place, "__kwdefaults__", lambda old: old | {name: seconds})
+def _cut(place: str, name: str, value: float) -> None:
+    replace(place, "__kwdefaults__", lambda old: old | {name: value})
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -407,7 +412,8 @@ def crop_one_pixel_off(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
         size = resized_size(image.size, preprocess.resize)
         resized = image.resize(size, Image.Resampling.BILINEAR)
-        left, top = (round((side - preprocess.crop) / 2) + 1 for side in size)
+        left, top = (round((side - preprocess.crop) / 2) for side in size)
+        left += 1
         return resized.crop((left, top, left + preprocess.crop, top + preprocess.crop))
 
     return _prepared("_cropped", lambda _: cropped)
@@ -438,6 +444,40 @@ def resize_bicubic(scene: Scene) -> MORE:  # noqa: ARG001 - as above
         )
 
     replace("PIL.Image:Image", "resize", bicubic)
+    return []
+
+
+@cause
+def resizer_differs(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    from PIL.Image import Resampling
+
+    def bicubic(resize: Any) -> Any:
+        # However the filter is asked for: as a member by us, as a number by torchvision.
+        return lambda image, size, how=None, *more, **named: resize(
+            image, size, Resampling.BICUBIC if how == Resampling.BILINEAR else how, *more, **named
+        )
+
+    replace("PIL.Image:Image", "resize", bicubic)
+    return []
+
+
+@cause
+def resizer_of_an_unknown_build(scene: Scene) -> MORE:
+    replace("PIL", "__version__", lambda _: "99.0")
+    return resizer_differs(scene)
+
+
+@cause
+def decoder_shrinks(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    def shrinking(opening: Any) -> Any:
+        def opened(*given: Any, **named: Any) -> Any:
+            image = opening(*given, **named)
+            image.draft("RGB", (256, 256))
+            return image
+
+        return opened
+
+    replace("PIL.Image", "open", shrinking)
     return []
 
 
