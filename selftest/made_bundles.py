@@ -120,7 +120,8 @@ def _good_check(
         return at_least(demand.id, fps, 0.95 * figures[0] if figures else 1.0, unit="fps", **rest)
     if row.baseline and row.bound is None:
         return at_least(demand.id, fps, 4000.0, unit="fps", **rest)
-    return equal(demand.id, 0, 0, **rest)
+    make = {"at most": at_most, "at least": at_least}.get(row.must_be, equal)
+    return make(demand.id, 0, 0, **rest)
 
 
 def _accuracy(check_id: str, depth: int, pct: float, rest: dict[str, Any]) -> Check:

@@ -349,6 +349,21 @@ UNSIGNED = [
         f"models/{MODEL}.toml: the run used another",
     ),
     Tampering(
+        "a spec that is not named",
+        editing(lambda data: data["specs"].clear()),
+        f"models/{MODEL}.toml: the run used another",
+    ),
+    Tampering(
+        "a bound that is approached from its other side",
+        editing(set_checks("throughput.card", direction="at most", value=100.0)),
+        "compared in another way than at least",
+    ),
+    Tampering(
+        "a fixed bound that is only a lower one",
+        editing(set_checks("agreement.decisions", direction="at least", value=7)),
+        "compared in another way than equal to",
+    ),
+    Tampering(
         "custom weights called published",
         editing(set_class("weights", "published", md5="0" * 32)),
         "no digest is a published one",

@@ -183,7 +183,9 @@ def _source_problems(
     evidence: Evidence, gates: Gates, specs: Mapping[str, ModelSpec]
 ) -> Iterator[str]:
     """Compare gates and specs with those of this checkout: a looser one decides otherwise."""
-    for model, digest in evidence.specs.items():
+    named = {str(made.check.coordinates.get("model", "")) for made in evidence.checks} - {""}
+    for model in sorted(named | evidence.specs.keys()):
+        digest = evidence.specs.get(model, "none")
         if model not in specs or specs[model].sha256 != digest:
             yield f"models/{model}.toml: the run used another than this checkout has"
     if evidence.decision and evidence.decision.gates_sha256 != gates.sha256:
