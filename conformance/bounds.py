@@ -173,9 +173,8 @@ def _numbers(spec: ModelSpec) -> Iterator[tuple[str, float, Looser]]:
 
 
 def _rates(table: Throughput) -> Iterator[tuple[str, float, Looser]]:
-    best = max(table.figures, key=lambda figure: figure.fps)
     for figure in table.figures:
-        if figure.gate or (table.gate_best and figure is best):
+        if table.decides(figure):
             key = f"throughput.{table.soc}.bs{figure.batch}{'.tuned' if figure.tuned else ''}"
             yield key, table.bound_pct / 100 * figure.fps / table.chips_per_card, "lower"
 
