@@ -106,6 +106,22 @@ class PredictionSet(_Part, frozen=True):
     hits: tuple[int, ...]
 
 
+class DecisionBound(_Part, frozen=True):
+    """Up to which distance of two classes an engine may choose the other one.
+
+    Attributes:
+        model: The model.
+        engine: ``onnxruntime`` or ``om``.
+        explained_gap: That distance, in the reference's scores.
+        source: Where it comes from.
+    """
+
+    model: Text
+    engine: Text
+    explained_gap: Annotated[float, msgspec.Meta(ge=0)]
+    source: Text
+
+
 class Decision(_Part, frozen=True):
     """What a gate made of the run.
 

@@ -17,6 +17,7 @@ from conformance.evidence.bundle import (
 )
 from conformance.evidence.bundle_files import inside, read_evidence, read_limited
 from conformance.evidence.facts import gather
+from conformance.evidence.flip_ledger import FLIPS_FILE, FlipLedger, read_ledger
 from conformance.evidence.prediction_file import Predictions, read_predictions
 from conformance.evidence.record import (
     ARTIFACTS_FILE,
@@ -41,6 +42,7 @@ class Source:
     Attributes:
         evidence: What the run found.
         predictions: What every engine said of every image; None if there are none.
+        flips: The changed decisions of every engine; None if there is no ledger.
         specs: The specs of the run's models, as far as this checkout has the very same ones.
         artifacts: What was built, and how long that took.
         texts: What npu-smi printed, by title.
@@ -49,6 +51,7 @@ class Source:
 
     evidence: Evidence
     predictions: Predictions | None = None
+    flips: FlipLedger | None = None
     specs: dict[str, ModelSpec] = field(default_factory=dict)
     artifacts: tuple[ArtifactRecord, ...] = ()
     texts: dict[str, str] = field(default_factory=dict)
@@ -80,6 +83,7 @@ def read_source(folder: Path) -> Source:
     return Source(
         evidence=evidence,
         predictions=_predictions(folder, evidence, missing),
+        flips=_flips(folder, evidence, missing),
         specs=_specs(evidence, missing),
         artifacts=_artifacts(folder, missing),
         texts=_texts(folder, evidence, missing),
@@ -138,6 +142,18 @@ def _predictions(folder: Path, evidence: Evidence, missing: list[str]) -> Predic
         return read_predictions(path)
     except EvidenceError as error:
         missing.append(f"{PREDICTIONS_FILE} cannot be read: {error.got}")
+        return None
+
+
+def _flips(folder: Path, evidence: Evidence, missing: list[str]) -> FlipLedger | None:
+    if not (folder / FLIPS_FILE).exists():
+        if evidence.predictions:
+            missing.append(f"{FLIPS_FILE} is not in the bundle, though there are predictions")
+        return None
+    try:
+        return read_ledger(folder)
+    except EvidenceError as error:
+        missing.append(f"{FLIPS_FILE} cannot be read: {error.got}")
         return None
 
 
