@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from conformance.export.network import import_torchvision
 from conformance.metrics.agreement import decide_decisions, decide_scores
 from conformance.metrics.flip_rate import count_flips, decide_flip_rate
 from conformance.metrics.float16_bound import Float16Bound, derive_epsilon
@@ -50,15 +50,7 @@ def _prepare(resample: Image.Resampling, pixels_right: int = 0) -> Prepare:
 
 
 def _network(weights: Path) -> torch.nn.Module:
-    # Beside a CPU build of torch, torchvision's wheel looks for two operators that it lacks.
-    for operator in ("nms", "qnms"):
-        torch.library.define(
-            f"torchvision::{operator}",
-            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        )
-    # Only after the declaration, and without the types that torchvision does not ship.
-    models = importlib.import_module("torchvision.models")
-    network: torch.nn.Module = models.squeezenet1_1()
+    network: torch.nn.Module = import_torchvision("models").squeezenet1_1()
     network.load_state_dict(torch.load(weights, weights_only=True))
     return network.eval()
 

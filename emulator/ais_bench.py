@@ -13,7 +13,8 @@ from emulator import ais_bench_files as files
 from emulator import fault_files, fault_runs, fault_scores
 from emulator.ais_bench_args import NOT_EMULATED, parse
 from emulator.ais_bench_report import RunRecord, report
-from emulator.chip import Board, NoSuchDeviceError, OpenChip, opened
+from emulator.board import Board
+from emulator.chip import NoSuchDeviceError, OpenChip, opened
 from emulator.clock import wait_until
 from emulator.marker import SENTENCE, say, seconds
 from emulator.om import OmError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator import fault_files
-from emulator.chip import Board
+from emulator.board import Board
 from emulator.marker import MARK, say
 
 COPY_SHARE = 0.08

@@ -11,8 +11,7 @@ from pathlib import Path
 from emulator import fault_files, fault_runs
 from emulator.atc_args import AtcArgs, AtcError, invalid, read_args, require
 from emulator.atc_build import build
-from emulator.board import write_atomically
-from emulator.chip import Board
+from emulator.board import Board, write_atomically
 from emulator.marker import MARK, SENTENCE, say
 from emulator.om import OfflineModel, pack
 

@@ -11,8 +11,7 @@ from emulator import fault_files, fault_runs
 from emulator.atc_args import AtcArgs, AtcError, check_choices, read_args, require
 from emulator.atc_build import build
 from emulator.atc_show import show_json, show_summary
-from emulator.board import write_atomically
-from emulator.chip import Board
+from emulator.board import Board, write_atomically
 from emulator.marker import SENTENCE, say
 from emulator.om import OfflineModel, pack
 

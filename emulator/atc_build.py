@@ -19,7 +19,7 @@ from emulator.atc_args import (
     read_shapes,
     require,
 )
-from emulator.chip import Board
+from emulator.board import Board
 from emulator.fault_models import spoil_built, spoil_model, spoil_shapes
 from emulator.graph import bind_shapes, count_macs, dimensions, fed_inputs, tensor_specs
 from emulator.om import Aipp, OfflineModel, TensorSpec

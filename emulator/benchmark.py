@@ -16,7 +16,8 @@ import numpy as np
 from emulator import fault_files, fault_runs, fault_scores
 from emulator.benchmark_args import BadArgumentError, BenchmarkArgs, parse
 from emulator.benchmark_perf import figures_of, pure_report, write_perf
-from emulator.chip import Board, NoSuchDeviceError, OpenChip, opened
+from emulator.board import Board
+from emulator.chip import NoSuchDeviceError, OpenChip, opened
 from emulator.clock import HEADROOM, wait_until
 from emulator.marker import SENTENCE, STARTED_AT, say, seconds
 from emulator.om import OmError

@@ -8,9 +8,12 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.soc import Soc, known_socs
+
+if TYPE_CHECKING:
+    from emulator.faults import ActiveFaults
 
 BOARD_VARIABLE = "ASCEND_EMULATOR_BOARD"
 """Environment variable that a launcher sets to its board's folder."""
@@ -105,6 +108,21 @@ class BoardState:
             BoardError: a field is unknown or a value does not fit.
         """
         return state_from_json({**dataclasses.asdict(self), **changes})
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a tool knows of the board that it runs on.
+
+    Attributes:
+        folder: The board's folder.
+        state: The board's state when the tool started.
+        faults: The faults that strike this tool.
+    """
+
+    folder: Path
+    state: BoardState
+    faults: ActiveFaults
 
 
 def new_state(soc: str, *, seed: int = 0, cann: str | None = None) -> BoardState:

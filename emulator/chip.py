@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.board import BoardState, Chip
+from emulator.board import Board, BoardState, Chip
 from emulator.clock import ChipClock
-from emulator.faults import ActiveFaults
 from emulator.session import ChipSession, load
 from emulator.tenants import on_chip, tenants
 
@@ -19,21 +18,6 @@ VISIBLE_VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"
 
 class NoSuchDeviceError(Exception):
     """The device id names no visible chip."""
-
-
-@dataclass(frozen=True)
-class Board:
-    """What a tool knows of the board that it runs on.
-
-    Attributes:
-        folder: The board's folder.
-        state: The board's state when the tool started.
-        faults: The faults that strike this tool.
-    """
-
-    folder: Path
-    state: BoardState
-    faults: ActiveFaults
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def flip(scores: Values, _: int, __: Random, *, share: float = 0.02, least: int 
     return scores
 
 
-def mix_neighbours(scores: Values, batch: int, _: Random, *, share: float = 0.05) -> Values:
+def mix_neighbours(scores: Values, batch: int, _: Random, *, share: float = 0.12) -> Values:
     """Let each row take up a share of the one before it in its batch."""
     mixed = scores.copy()
     for start in range(0, len(scores), batch):

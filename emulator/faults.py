@@ -23,11 +23,12 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from emulator.board import BoardError, BoardState
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -108,4 +109,6 @@ class ActiveFaults:
 
     def random(self, fault: Fault) -> np.random.Generator:
         """A generator that depends on the board's seed and the fault alone."""
+        import numpy as np  # takes longer than all else that npu-smi does, which draws nothing
+
         return np.random.default_rng([self._seed, zlib.crc32(fault.name.encode())])

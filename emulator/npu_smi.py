@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from emulator import fault_runs
-from emulator.board import BoardState, Chip, Tenant
-from emulator.chip import Board
+from emulator.board import Board, BoardState, Chip, Tenant
 from emulator.marker import SENTENCE, say
 from emulator.npu_smi_table import table
 from emulator.tenants import tenants, was_used

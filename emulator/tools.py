@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator.board import BoardError, board_folder, read_state
-from emulator.chip import Board
+from emulator.board import Board, BoardError, board_folder, read_state
 from emulator.faults import ActiveFaults
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from emulator.atc_args import AtcArgs, AtcError, invalid
-from emulator.board import write_atomically
-from emulator.chip import Board
+from emulator.board import Board, write_atomically
 from emulator.marker import MARK
 
 KINDS = ("cube", "vector")

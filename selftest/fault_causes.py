@@ -606,7 +606,7 @@ def worker_killed(scene: Scene) -> MORE:
     )
     sys.path.insert(0, str(scene.folder))
     os.environ["PYTHONPATH"] = str(scene.folder)
-    return ["-n1", "-p", "killer", "--max-worker-restart=0"]
+    return ["-p", "xdist", "-n1", "-p", "killer", "--max-worker-restart=0"]
 
 
 @cause

@@ -8,6 +8,7 @@ with it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -31,8 +32,17 @@ WARM = (
     "msgspec",
     "filelock",
     "rich.progress",
+    "jinja2",
 )
-CONFORMANCE = ("build", "measure", "build_om", "measure_om", "metrics.om_checks", "export.checks")
+CONFORMANCE = (
+    "build",
+    "measure",
+    "build_om",
+    "measure_om",
+    "metrics.om_checks",
+    "export.checks",
+    "evidence.report.page",
+)
 LIMIT_S = 120.0
 
 
@@ -98,11 +108,7 @@ def fault_server(core: int) -> Iterator[FaultServer]:
 
 def main(core: int, requests: IO[str], answers: IO[str]) -> None:
     """Answer requests until there are no more."""
-    for name in (*WARM, *(f"conformance.{name}" for name in CONFORMANCE)):
-        __import__(name)
-    from conformance.export.network import import_torchvision
-
-    import_torchvision("transforms")
+    _warm_up()
     cores = sorted(os.sched_getaffinity(0))
     # One core a run: it needs no pool of processes, which would know nothing of its patches.
     os.sched_setaffinity(0, {cores[core % len(cores)]})
@@ -113,6 +119,22 @@ def main(core: int, requests: IO[str], answers: IO[str]) -> None:
         found = [status, time.monotonic() - started_s, _work_s() - used_s]
         answers.write(json.dumps(found) + "\n")
         answers.flush()
+
+
+def _warm_up() -> None:
+    """Import what every run needs, the tests and pytest's own plugins among it."""
+    import pytest
+
+    for name in (*WARM, *(f"conformance.{name}" for name in CONFORMANCE)):
+        __import__(name)
+    from conformance.export.network import import_torchvision
+
+    import_torchvision("transforms")
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "tests"])
+    # Else the first collection in each run would touch, and so copy, all that is shared with it.
+    gc.collect()
+    gc.freeze()
 
 
 def _work_s() -> float:

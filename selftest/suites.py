@@ -12,16 +12,22 @@ from conformance.check import Check, Status
 from conformance.evidence.record import CheckRecord, OutcomeRecord, Record, read
 
 ROOT = Path(__file__).resolve().parents[1]
+ALONE = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+BESIDE_OTHERS = {ALONE: ""}
+"""Variables of a run beside every plugin that is installed."""
 
 
 def clean_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment without what steers this suite, pytest or a worker of xdist."""
+    """Return the environment without what steers this suite, pytest or a worker of xdist.
+
+    Plugins that only happen to be installed stay out: importing them takes longer than a small run.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("CONFORMANCE_", "PYTEST_", "COV_"))
     }
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"} | dict(given or {})
+    return kept | {"OMP_NUM_THREADS": "1", ALONE: "1"} | dict(given or {})
 
 
 def run_python(
@@ -43,7 +49,7 @@ def run_suite(
     *arguments: str | Path, cwd: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest in a process of its own, as a user would."""
-    options = ("-m", "pytest", "-p", "no:cacheprovider")
+    options = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist")
     return run_python(*options, *arguments, cwd=cwd, environment=environment)
 
 

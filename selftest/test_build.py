@@ -314,6 +314,23 @@ def test_a_folder_that_cannot_be_used_is_no_reason_for_the_sample(
         made("other", imagenet=tmp_path / "few", images=4).dataset(SPEC)
 
 
+@pytest.mark.parametrize(("gate", "seen"), [(None, False), ("board", False), ("release", True)])
+def test_a_release_takes_the_digests_of_images_afresh(
+    made: Made, tmp_path: Path, gate: str | None, seen: bool
+) -> None:
+    write_photographs(tmp_path / "given", 2)
+    images = sorted((tmp_path / "given" / "val").iterdir())
+    for image in images:
+        os.utime(image, ns=(10**18, 10**18))
+    given = {"imagenet": tmp_path / "given", "gate": gate}
+    before = made("before", **given).dataset_digest(SPEC)
+    content = images[0].read_bytes()
+    with images[0].open("r+b") as file:  # the same size, time and inode: only its bytes tell
+        file.write(content[:-3] + b"\0" + content[-2:])
+    os.utime(images[0], ns=(10**18, 10**18))
+    assert (made("after", **given).dataset_digest(SPEC) != before) is seen
+
+
 # The ONNX model
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.evidence.record import read
-from selftest.suites import ROOT, checks, run_folder, run_suite
+from selftest.suites import BESIDE_OTHERS, ROOT, checks, run_folder, run_suite
 
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "scipy", "matplotlib", "jinja2", "requests")
 BESIDE = ("profiling", "benchmark", "playwright")
@@ -29,7 +29,7 @@ def pytest_collection_finish(session):
 def watcher(tmp_path: Path) -> dict[str, str]:
     """The environment in which ``-p watcher`` tells what was imported for the collection."""
     (tmp_path / "watcher.py").write_text(WATCHER)
-    return {"PYTHONPATH": str(tmp_path)}
+    return {"PYTHONPATH": str(tmp_path), **BESIDE_OTHERS}
 
 
 def test_collecting_imports_nothing_heavy(watcher: dict[str, str]) -> None:
@@ -76,7 +76,7 @@ def test_the_suite_runs_beside_other_plugins(
     )
     done = run_suite(
         *options, "--board=none", f"--pstats-dir={tmp_path / 'prof'}",
-        cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, environment={"PYTHONPATH": str(ROOT), **BESIDE_OTHERS},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     profiled = fixture == "request"
@@ -87,7 +87,7 @@ def test_the_suite_runs_beside_other_plugins(
 
 
 def test_no_option_shares_its_name_or_destination_with_a_plugin() -> None:
-    done = run_suite("--help")
+    done = run_suite("--help", environment=BESIDE_OTHERS)
     assert done.returncode == 0, done.stderr
     assert "ValueError" not in done.stdout + done.stderr
 

@@ -207,12 +207,8 @@ def test_workers_share_the_controllers_run(tmp_path: Path) -> None:
         "    told = f'{run.id} {run.config.images} {run.config.weights}'\n"
         "    claim(recorded('a.run', told), recorded('a.worker', os.getpid()))\n"
     )
-    environment = {
-        "PYTHONPATH": str(ROOT),
-        "CONFORMANCE_WEIGHTS": "sample",
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-    }
-    done = run_suite("-p", "xdist", "-n", "2", "--images=7", cwd=tmp_path, environment=environment)
+    environment = {"PYTHONPATH": str(ROOT), "CONFORMANCE_WEIGHTS": "sample"}
+    done = run_suite("-n", "2", "--images=7", cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tmp_path / "evidence").iterdir()
     made = [record.check for record in read(folder) if hasattr(record, "check")]

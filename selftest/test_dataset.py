@@ -127,8 +127,9 @@ def test_an_empty_folder_is_an_error(tmp_path: Path, empty: str) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere"):
-        open_dataset(tmp_path / "nowhere", 10)
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(DatasetError, match=f"(?m)does not exist: {nowhere}$"):
+        open_dataset(nowhere / "imagenet", 10)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from conformance.errors import ConfigError, ConformanceError, DatasetError
 from conformance.imagenet import parallel
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset, LabelledImage
-from conformance.imagenet.input_files import shards, write_inputs
+from conformance.imagenet.info_file import input_folder
+from conformance.imagenet.input_files import UNFINISHED, shards, write_inputs
 from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, prepare_file
 from conformance.spec import load_spec
@@ -103,7 +104,7 @@ def test_a_full_disk_leaves_nothing_half_written(pictures: Dataset, tmp_path: Pa
     assert ended.returncode == 1
     assert "a file cannot be written" in ended.stderr
     assert "a.bin" in ended.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / UNFINISHED]
 
 
 def test_no_space_at_the_rename_names_the_file(
@@ -115,7 +116,7 @@ def test_no_space_at_the_rename_names_the_file(
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(ConformanceError, match=r"drawn_000\.bin"):
         write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / UNFINISHED]
 
 
 def test_ctrl_c_between_write_and_rename_leaves_nothing(
@@ -127,7 +128,7 @@ def test_ctrl_c_between_write_and_rename_leaves_nothing(
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / UNFINISHED]
 
 
 ENDLESS = """
@@ -171,6 +172,8 @@ def test_no_process_survives_and_every_file_is_whole(
     assert run.wait(20) != 0
     assert wait_until(lambda: not any(child.is_running() for child in family), 10)
     assert {path.stat().st_size for path in out.glob("*.bin")} == {150_528}
+    with pytest.raises(DatasetError, match="did not end"):
+        input_folder(out)
 
 
 @pytest.mark.parametrize(("batch", "workers"), [(1, 1), (7, 1), (16, 1), (64, 1), (7, 2)])

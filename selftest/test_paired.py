@@ -1,4 +1,4 @@
-"""Paired accuracy: decisions, looks, the confidence sequence and the census."""
+"""Paired accuracy: decisions, looks and the confidence sequence."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from conformance.check import Status
-from conformance.errors import ConfigError, ConformanceError, DatasetError
-from conformance.metrics import census, outcomes, paired, sequential
+from conformance.errors import ConfigError, DatasetError
+from conformance.metrics import outcomes, paired, sequential
 from conformance.metrics.intervals import tango, tango_score
 from conformance.metrics.outcomes import Outcomes
 
@@ -219,52 +219,3 @@ def test_sides_with_other_images_are_named() -> None:
         outcomes.require_same_images(["a", "b"], ["b", "c"])
     with pytest.raises(DatasetError, match="another order"):
         outcomes.require_same_images(["a", "b"], ["b", "a"])
-
-
-def _census(hits: int) -> census.CensusDecision:
-    return census.decide_census(
-        hits, published_pct=58.178, max_drop_points=1.0, suspicious_gain_points=0.5
-    )
-
-
-@pytest.mark.parametrize(
-    ("hits", "status"),
-    [
-        (28_588, Status.FAIL),
-        (28_589, Status.PASS),
-        (29_089, Status.PASS),
-        (29_339, Status.PASS),
-        (29_340, Status.FAIL),
-    ],
-)
-def test_census_bounds_are_exact_to_the_image(hits: int, status: Status) -> None:
-    assert _census(hits).status is status
-
-
-def test_census_bounds_are_whole_images_inside_the_figures() -> None:
-    """57.178 % of 700 images are 400.2, 58.678 % are 410.7."""
-    decision = census.decide_census(
-        400, published_pct=58.178, max_drop_points=1.0, suspicious_gain_points=0.5, images=700
-    )
-    assert (decision.least_hits, decision.most_hits) == (401, 410)
-    assert decision.status is Status.FAIL
-
-
-def test_census_shows_both_readings_of_the_drop() -> None:
-    decision = _census(28_589)
-    assert decision.drop_points == pytest.approx(1.0)
-    assert decision.drop_relative_pct == pytest.approx(100 / 58.178)
-
-
-@pytest.mark.parametrize(("hits", "status"), [(29_089, Status.PASS), (29_063, Status.ERROR)])
-def test_a_control_that_misses_the_published_figure_is_an_error(hits: int, status: Status) -> None:
-    decision = census.decide_control(hits, published_pct=58.178, control_points=0.05)
-    assert decision.status is status
-    assert ("labels or decoder" in decision.explanation) == (status is Status.ERROR)
-
-
-def test_census_of_nothing_is_an_error() -> None:
-    with pytest.raises(ConformanceError, match="nothing was compared"):
-        census.decide_census(
-            0, published_pct=58.178, max_drop_points=1.0, suspicious_gain_points=0.5, images=0
-        )

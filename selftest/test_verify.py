@@ -18,6 +18,8 @@ from conformance.check import Check, Status
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import JUNIT_FILE, PREDICTIONS_FILE, STATEMENT_FILE
 from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.facts import gather
+from conformance.evidence.flip_ledger import make_ledger, write_ledger
 from conformance.evidence.gate import Gates, read_gates
 from conformance.evidence.prediction_file import (
     Predictions,
@@ -371,9 +373,11 @@ def forge_fail_away(data: Data) -> None:
 
 
 def forged_accuracy(folder: Path, gates: Gates, _other: Path) -> None:
-    """Rewrite predictions, counts and checks so that they agree."""
+    """Rewrite predictions, counts, checks and changed decisions so that they agree."""
     better_predictions(folder, gates, _other)
     held = read_predictions(folder / PREDICTIONS_FILE)
+    sets, bounds = read_evidence(folder).predictions, gather(folder).bounds.values()
+    write_ledger(folder, make_ledger(held, sets, tuple(bounds)))
     hits = held.hits("om bs16")
 
     def change(data: Data) -> None:

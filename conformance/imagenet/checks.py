@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 
 from conformance.check import Check, Status, equal, recorded
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset, ImageClass, shortened
-from conformance.imagenet.digests import sha256_of_files
 from conformance.imagenet.input_digest import compare_inputs
 from conformance.imagenet.parallel import usable_cores
 from conformance.spec import ModelSpec
@@ -17,9 +16,7 @@ from conformance.spec import ModelSpec
 BATCH = 16
 
 
-def dataset_checks(
-    dataset: Dataset, spec: ModelSpec, *, cache_file: Path | None = None
-) -> list[Check]:
+def dataset_checks(dataset: Dataset, spec: ModelSpec, contents: Sequence[str]) -> list[Check]:
     """How many images and classes there are, and that no photograph is there twice.
 
     A set that contradicts itself is refused earlier.
@@ -27,7 +24,7 @@ def dataset_checks(
     Args:
         dataset: The images.
         spec: The model.
-        cache_file: Where the digests of unchanged files are remembered.
+        contents: The sha256 of each image file, in the dataset's order.
     """
     classes = len(set(dataset.labels.tolist()))
     basis = {"images": dataset.image_class.value}
@@ -36,13 +33,12 @@ def dataset_checks(
                  classes=basis),
         recorded("dataset.classes", classes, unit=f"of {spec.export.classes} classes",
                  classes=basis),
-        _duplicates_check(dataset, cache_file, basis),
+        _duplicates_check(dataset, contents, basis),
     ]  # fmt: skip
 
 
-def _duplicates_check(dataset: Dataset, cache_file: Path | None, basis: dict[str, str]) -> Check:
+def _duplicates_check(dataset: Dataset, contents: Sequence[str], basis: dict[str, str]) -> Check:
     """No two files hold the same bytes; the standard set is what it is, and is only recorded."""
-    contents = sha256_of_files([image.path for image in dataset.images], cache_file=cache_file)
     owners: dict[str, str] = {}
     pairs = [
         f"{name} is {owners[content]}"

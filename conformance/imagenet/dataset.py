@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -141,8 +141,8 @@ class Dataset:
             )
         return dataclasses.replace(self, images=tuple(_stratified(self.images)[:count]))
 
-    def digest(self, *, cache_file: Path | None = None, fresh: bool = False) -> str:
-        """Return the sha256 over every image's name, label and content, in order.
+    def contents(self, *, cache_file: Path | None = None, fresh: bool = False) -> list[str]:
+        """Return the sha256 of each image file, in order.
 
         Args:
             cache_file: Where the digests of unchanged files are remembered; None reads them all.
@@ -152,9 +152,19 @@ class Dataset:
             DatasetError: An image is missing or cannot be read.
         """
         paths = [image.path for image in self.images]
-        contents = sha256_of_files(paths, cache_file=cache_file, fresh=fresh)
+        return sha256_of_files(paths, cache_file=cache_file, fresh=fresh)
+
+    def digest(self, contents: Sequence[str] | None = None) -> str:
+        """Return the sha256 over every image's name, label and content, in order.
+
+        Args:
+            contents: What :meth:`contents` returned; None reads every file.
+
+        Raises:
+            DatasetError: An image is missing or cannot be read.
+        """
         total = hashlib.sha256()
-        for image, content in zip(self.images, contents, strict=True):
+        for image, content in zip(self.images, contents or self.contents(), strict=True):
             total.update(f"{image.name}\0{image.label}\0{content}\n".encode(errors="surrogatepass"))
         return total.hexdigest()
 

@@ -143,8 +143,8 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             "folder cannot be read",
             got=error,
             expected="a folder of images that you may enter and list",
-            where={"folder": folder, **_closed_parent(folder)},
-            next_step="give the right folder with --imagenet=DIR, or have its permissions changed",
+            where={"folder": folder, **_first_obstacle(folder)},
+            next_step="give the right folder, or have its permissions changed",
         ) from None
     if not found:
         raise DatasetError(
@@ -152,14 +152,16 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             got="no entries",
             expected="images",
             where={"folder": folder},
-            next_step="give the right folder with --imagenet=DIR, or unpack the images into it",
+            next_step="give the right folder, or unpack the images into it",
         )
     return found
 
 
-def _closed_parent(folder: Path) -> dict[str, object]:
-    """Name the outermost folder on the way that may not be entered, if there is one."""
+def _first_obstacle(folder: Path) -> dict[str, object]:
+    """Name the outermost folder on the way that is not there or may not be entered, if any."""
     for parent in reversed(folder.absolute().parents):
+        if not os.access(parent, os.F_OK, effective_ids=True):
+            return {"does not exist": parent}
         if not os.access(parent, os.X_OK, effective_ids=True):
             return {"may not be entered": parent}
     return {}

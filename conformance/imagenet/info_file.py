@@ -9,7 +9,7 @@ from PIL import Image
 
 from conformance.errors import ConformanceError, DatasetError
 from conformance.imagenet.folders import image_files
-from conformance.imagenet.input_files import SUFFIX
+from conformance.imagenet.input_files import SUFFIX, UNFINISHED
 from conformance.imagenet.preprocess import CHANNELS, IMAGE_FORMATS
 from conformance.whole_files import write_whole
 
@@ -49,9 +49,19 @@ def input_folder(folder: Path) -> tuple[Path, ...]:
     For zero-padded names, as ImageNet's are, that is also their natural order.
 
     Raises:
-        DatasetError: The folder is missing or empty, or holds anything but ``.bin`` files.
+        DatasetError: The folder is missing or empty, its preparation did not end, or it holds
+            anything but ``.bin`` files.
     """
-    return _only(image_files(folder), (SUFFIX,), folder)
+    files = image_files(folder)
+    if folder / UNFINISHED in files:
+        raise DatasetError(
+            "the preparation of these inputs did not end",
+            got=f"{len(files) - 1} files, and {UNFINISHED} among them",
+            expected="the inputs of all images",
+            where={"folder": folder},
+            next_step="prepare them again; what is there is written anew",
+        )
+    return _only(files, (SUFFIX,), folder)
 
 
 def jpg_folder(folder: Path) -> tuple[Path, ...]:

@@ -15,6 +15,8 @@ from conformance.spec import Preprocess
 from conformance.whole_files import PART_SUFFIX, write_whole
 
 SUFFIX = ".bin"
+# Lies among the files until all are there, so that no part of a set is taken for the whole.
+UNFINISHED = f".unfinished{PART_SUFFIX}"
 
 
 def shards(images: Sequence[ImageFile], size: int) -> Iterator[Sequence[ImageFile]]:
@@ -41,7 +43,8 @@ def write_inputs(
     """Write one ``STEM.bin`` per image and return the paths, in the images' order.
 
     Each file is written beside its target and renamed, so that a killed run leaves no file that
-    looks whole. A file that is already there is written anew.
+    looks whole; and :data:`UNFINISHED` lies among them until the last one is there, so that it
+    leaves no folder that does. A file that is already there is written anew.
 
     Args:
         images: What to prepare.
@@ -66,16 +69,19 @@ def write_inputs(
     written = sum(each_in_order(write, jobs, workers=workers, title=title))
     if written != len(targets):
         raise ConformanceError("files were lost", got=written, expected=len(targets))
+    (folder / UNFINISHED).unlink()
     return targets
 
 
 def _claim(folder: Path, targets: Sequence[Path]) -> None:
-    """Make the folder, clear what a killed run left half-written, and refuse other files."""
+    """Make and mark the folder, clear what a killed run left, and refuse other files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob(f".*{PART_SUFFIX}"):
             part.unlink()
         foreign = {path.name for path in folder.iterdir()} - {path.name for path in targets}
+        if not foreign:
+            (folder / UNFINISHED).touch()
     except OSError as error:
         raise ConformanceError(
             "the folder for the inputs cannot be used",

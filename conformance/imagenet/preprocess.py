@@ -13,6 +13,7 @@ is ignored.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -95,11 +96,18 @@ def open_rgb(path: Path, preprocess: Preprocess) -> Image.Image:
     except Exception as error:  # noqa: BLE001 - decoders raise anything at all for damaged files
         raise DatasetError(
             "image cannot be decoded",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}{_size(path)}",
             expected=f"a whole image ({', '.join(IMAGE_FORMATS)})",
             where={"image": path.name, "file": path},
             next_step="restore the file from its source; the set is not complete without it",
         ) from None
+
+
+def _size(path: Path) -> str:
+    """Return a file's size as it completes a message, or nothing where there is no file."""
+    with contextlib.suppress(OSError):
+        return f" ({path.stat().st_size:,} bytes)"
+    return ""
 
 
 def crop_planes(image: Image.Image, preprocess: Preprocess) -> Bytes:

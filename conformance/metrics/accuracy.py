@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.check import Check, SkipReason, Status, at_least, at_most, recorded, skipped
+from conformance.metrics.census import CensusDecision, decide_census, decide_control
 from conformance.metrics.topn import DEPTH, TopN, count_topn
 from conformance.predictions import Predictions, Scores
 from conformance.spec import Accuracy, ModelSpec
@@ -20,6 +21,11 @@ _ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
 # Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
 # the images any more.
 LEAST_DISTINCT_SHARE = 0.25
+_TOO_GOOD = (
+    "suspicious: better than the model can be; look at the labels, and whether the images are "
+    "those that the weights were trained on"
+)
+_TIES = "equal scores decide; look at their rounding"
 
 
 def control_checks(topn: TopN, spec: ModelSpec) -> list[Check]:
@@ -28,70 +34,69 @@ def control_checks(topn: TopN, spec: ModelSpec) -> list[Check]:
     Where it does not, images, labels or the decoder are wrong, and not the model: ERROR.
     """
     accuracy = spec.accuracy
-    checks = [
-        at_most(
-            f"accuracy.control.top{n}",
-            abs(topn.accuracy_pct(n) - published),
-            accuracy.control_points,
-            unit="points from the published figure",
-            source=accuracy.source,
-            detail=_figure(topn, n, published),
-            hint="look at the images, their labels and the JPEG decoder before the model",
+    checks = []
+    for n, published in _published(accuracy):
+        decision = decide_control(
+            topn.worst[n - 1],
+            topn.best[n - 1],
+            published_pct=published,
+            control_points=accuracy.control_points,
+            images=topn.images,
         )
-        for n, published in _published(accuracy)
-    ]
-    wrong = {"status": Status.ERROR}
-    return [
-        msgspec.structs.replace(made, **wrong) if made.status is Status.FAIL else made
-        for made in checks
-    ]
+        hint = "look at the images, their labels and the JPEG decoder before the model"
+        unit = "points from the published figure"
+        detail = _figure(topn, n, published, decision)
+        checks.append(
+            _census_check(f"accuracy.control.top{n}", decision, accuracy, unit, detail, hint)
+        )
+    return checks
 
 
 def published_checks(topn: TopN, spec: ModelSpec, prefix: str) -> list[Check]:
     """Top1 and Top5 on the full set stay within the allowed drop, and are not too good either."""
-    return [
-        _published_check(topn, n, published, spec.accuracy, f"{prefix}.top{n}")
-        for n, published in _published(spec.accuracy)
-    ]
+    accuracy = spec.accuracy
+    checks = []
+    for n, published in _published(accuracy):
+        decision = decide_census(
+            topn.worst[n - 1],
+            topn.best[n - 1],
+            published_pct=published,
+            max_drop_points=accuracy.max_drop_points,
+            suspicious_gain_points=accuracy.suspicious_gain_points,
+            images=topn.images,
+        )
+        unit = f"points {'above' if decision.suspicious else 'below'} {published:g} %"
+        detail = _figure(topn, n, published, decision)
+        hint = _TOO_GOOD if decision.suspicious else ""
+        checks.append(_census_check(f"{prefix}.top{n}", decision, accuracy, unit, detail, hint))
+    return checks
 
 
-def _published_check(topn: TopN, n: int, published: float, accuracy: Accuracy, name: str) -> Check:
-    worst, best = (
-        published - 100 * counts[n - 1] / topn.images for counts in (topn.worst, topn.best)
+def _census_check(
+    name: str, decision: CensusDecision, accuracy: Accuracy, unit: str, detail: str, hint: str
+) -> Check:
+    made = at_most(
+        name,
+        decision.points,
+        decision.bound_points,
+        unit=unit,
+        source=accuracy.source,
+        detail=detail,
+        hint=_TIES if decision.status is Status.INCONCLUSIVE else hint,
     )
-    gain = -worst
-    common = {
-        "unit": f"points below {published:g} %",
-        "source": accuracy.source,
-        "detail": _figure(topn, n, published),
-    }
-    if gain > accuracy.suspicious_gain_points:
-        made = at_most(name, gain, accuracy.suspicious_gain_points, **common)
-        return msgspec.structs.replace(
-            made,
-            unit=f"points above {published:g} %",
-            hint="suspicious: better than the model can be; look at the labels, and whether the "
-            "images are those that the weights were trained on",
-        )
-    made = at_most(name, worst, accuracy.max_drop_points, **common)
-    if made.status is Status.FAIL and best <= accuracy.max_drop_points:
-        return msgspec.structs.replace(
-            made, status=Status.INCONCLUSIVE, hint="equal scores decide; look at their rounding"
-        )
-    return made
+    return msgspec.structs.replace(made, status=decision.status)
 
 
 def _published(accuracy: Accuracy) -> list[tuple[int, float]]:
     return [(1, accuracy.top1_pct), (5, accuracy.top5_pct)]
 
 
-def _figure(topn: TopN, n: int, published: float) -> str:
+def _figure(topn: TopN, n: int, published: float, decision: CensusDecision) -> str:
     pct = topn.accuracy_pct(n)
     drop = published - pct
     return (
-        f"top{n} = {pct:.3f} % ({topn.hits[n - 1]} of {topn.images}; with ties "
-        f"{topn.worst[n - 1]} to {topn.best[n - 1]}), drop {drop:.3f} points absolute, "
-        f"{100 * drop / published:.2f} % relative"
+        f"top{n} = {pct:.3f} %, drop {drop:.3f} points absolute, "
+        f"{100 * drop / published:.2f} % relative; {decision.explanation}"
     )
 
 
