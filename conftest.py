@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "fixtures.options",
+    "fixtures.termination",
     "fixtures.claims",
     "fixtures.outcomes",
     "fixtures.recorder",

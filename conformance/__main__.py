@@ -10,6 +10,7 @@ from conformance import (
     board_bundle_command,
     bundle_commands,
     epsilon_command,
+    passport_command,
     report_command,
     schema_command,
     store_command,
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         accept_command,
         report_command,
         epsilon_command,
+        passport_command,
         board_bundle_command,
         schema_command,
     ):

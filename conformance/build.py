@@ -19,8 +19,10 @@ from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
 from conformance.evidence.facts import record_class, record_digest
 from conformance.evidence.failures import KeptFailures
 from conformance.evidence.record import ArtifactRecord, append_artifact
+from conformance.evidence.scrub import without_names
 from conformance.export.checkpoint import Checkpoint, file_digests
 from conformance.makers import DRAWING, LOADING, source_digest, versions
+from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Builder:
         self.config = config
         self.store = Store(config.artifacts, on_event=_recorder(run_folder))
         self._run_folder = run_folder
-        self._failures = KeptFailures(run_folder / "failures")
+        self._failures = KeptFailures(work_folder(run_folder) / "failures")
         self._made: dict[str, Any] = {}
         self._checkpoints = CheckpointBuilder(config, self.store, self.once)
 
@@ -127,7 +129,7 @@ class Builder:
         from conformance.evidence.prediction_file import list_sha256
 
         found = self._dataset(spec)
-        listed = list_sha256(found.names, found.labels.tolist())
+        listed = list_sha256(without_names(found.names), found.labels.tolist())
         facts = {"count": str(len(found)), "list_sha256": listed}
         record_class(self._run_folder, "images", found.image_class, facts, spec.name)
         record_digest(self._run_folder, f"{spec.name}/dataset", "dataset", listed, spec.name)

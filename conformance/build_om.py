@@ -15,19 +15,21 @@ from conformance.ascend.atc import LIMIT_S as ATC_LIMIT_S
 from conformance.ascend.atc import LOG_NAME, ConvertedModel, convert
 from conformance.ascend.conversion import Conversion, conversion_of
 from conformance.ascend.host import AscendHost
+from conformance.ascend.locks import WAIT_S
 from conformance.ascend.tuning import LIMIT_S as TUNING_LIMIT_S
-from conformance.ascend.tuning import TuningNeeds, tune
+from conformance.ascend.tuning import tune
+from conformance.ascend.tuning_needs import TuningNeeds
 from conformance.ascend.work_folder import work_place
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
+from conformance.evidence.facts import attach
 from conformance.om_key import OmKey
+from conformance.run_folder import LOGS, logs_folder
 from conformance.spec import ModelSpec
 
 OM_FILE = "model.om"
 # The emulated tuner needs none of what the real one takes.
 NO_NEEDS = TuningNeeds(memory_gib=0, disk_gib=0)
-# Another suite may be tuning, which takes half a day.
-LOCK_WAIT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,16 @@ class OmBuilder:
         facts = artifact.facts
         emulated = facts["emulated"] == "yes"
         self._host.demand_expected(emulated, f"the .om in {artifact.folder}")
+        log = artifact.path(LOG_NAME)
+        told = log.read_text("utf-8", errors="replace")
+        attach(self._host.run_folder, f"{LOGS}/{spec.name}-{key}-{LOG_NAME}", told)
         return OmModel(
             path=artifact.path(OM_FILE),
             sha256=artifact.sha256(OM_FILE),
             conversion=conversion,
             warnings=facts["warnings"],
             unclean=facts["unclean"],
-            log=artifact.path(LOG_NAME),
+            log=log,
             emulated=emulated,
             facts=facts,
         )
@@ -116,7 +121,7 @@ class OmBuilder:
             atc = self._host.atc()
         except NotApplicable:
             return None
-        stated = {fact.component: fact.version for fact in self._host.versions}
+        stated = {fact.component: fact.version for fact in self._host.tools.versions}
         return {"atc": file_sha256(atc), "cann": stated.get("cann", "unknown")}
 
     def _demand_leave_to_tune(self, request: Request) -> None:
@@ -131,7 +136,7 @@ class OmBuilder:
 
     def _convert(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
         # One ATC at a time: each takes gigabytes and all cores.
-        machine = self._host.locks.machine(exclusive=False, wait_s=LOCK_WAIT_S)
+        machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
         with self._one_at_a_time(), machine:
             return self._made(
                 into,
@@ -152,11 +157,11 @@ class OmBuilder:
             tuned = tune(
                 conversion,
                 atc=self._host.atc(),
-                aoe=self._host.aoe(),
+                aoe=self._host.tools.aoe,
                 environment=self._host.environment,
                 folder=folder,
                 device_id=device.acl_id,
-                after_run=self._host.guard(),
+                after_run=self._host.chip.guard(),
                 needs=NO_NEEDS if board.emulated else None,
                 limit_s=self._host.config.time_limits * TUNING_LIMIT_S,
             )
@@ -164,13 +169,13 @@ class OmBuilder:
             facts.update(improvement=tuned.improvement)
             return tuned.model
 
-        chip = self._host.locks.chips([device.chip.key], wait_s=LOCK_WAIT_S)
-        machine = self._host.locks.machine(exclusive=False, wait_s=LOCK_WAIT_S)
+        chip = self._host.locks.chips([device.chip.key], wait_s=WAIT_S)
+        machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
         with self._one_at_a_time(), chip, machine:
             return {**self._made(into, made), **facts}
 
     def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:
-        records = self._host.run_folder / "om" / "failed"
+        records = logs_folder(self._host.run_folder) / "failed"
         with work_place(self._host.config.scratch, "atc-", records) as folder:
             model = make(folder / "work")
             # Before it is kept: a board without ATC would find it, whoever made it.

@@ -56,6 +56,7 @@ class SkipReason(StrEnum):
     NOT_TUNED = "not-tuned"
     NOT_STATED = "not-stated"
     MISSING_PACKAGE = "missing-package"
+    NO_PASSPORT = "no-passport"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

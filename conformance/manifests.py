@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -128,6 +128,12 @@ def damage(folder: Path, manifest: Manifest) -> list[str]:
         except OSError as error:
             found.append(f"{name}: {error.strerror}")
     return found
+
+
+def sha256sum(paths: Iterable[Path]) -> bytes:
+    """Return what the program ``sha256sum`` prints for files of one folder, a line each."""
+    lines = (f"{file_sha256(path)}  {path.name}\n" for path in paths)
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def file_sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from conformance.imagenet.batches import InputBatch, stream_batches
 from conformance.imagenet.parallel import usable_cores
 from conformance.makers import LOADING, PREPARING, source_digest, versions
 from conformance.predictions import Predictions
+from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec
 
 SCORES_FILE = "scores.npy"
@@ -33,7 +34,7 @@ class Measurer:
     def __init__(self, builder: Builder, run_folder: Path) -> None:
         self._builder = builder
         self._run_folder = run_folder
-        self._folder = run_folder / "predictions"
+        self._folder = work_folder(run_folder) / "predictions"
         self._made: dict[str, Predictions] = {}
 
     def reference(self, spec: ModelSpec) -> Predictions:

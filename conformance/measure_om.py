@@ -13,10 +13,12 @@ from filelock import FileLock
 
 from conformance.ascend.ais_bench import AisBenchTool
 from conformance.ascend.benchmark import BenchmarkTool
-from conformance.ascend.host import AscendHost, ToolName
+from conformance.ascend.host import AscendHost
 from conformance.ascend.inference import inference_limit_s
 from conformance.ascend.inference_tool import InferenceTool
-from conformance.ascend.work_folder import work_place
+from conformance.ascend.installed import ToolName
+from conformance.ascend.locks import WAIT_S
+from conformance.ascend.work_folder import keep_logs, work_place
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.errors import ToolError
@@ -24,12 +26,11 @@ from conformance.evidence.facts import record_digest
 from conformance.measure import keep_predictions, share_of_cores
 from conformance.om_key import OmKey
 from conformance.predictions import Predictions
+from conformance.run_folder import logs_folder, work_folder
 from conformance.runners.om_facts import OmFacts
 from conformance.runners.om_runner import OmRun, OmRunner
 from conformance.spec import ModelSpec
 
-# Another suite may be tuning, which takes half a day.
-LOCK_WAIT_S = 24 * 3600.0
 PURE_LOOPS = 50
 FACTS_FILE = "facts.json"
 SCORES_FILE = "scores.npy"
@@ -53,7 +54,7 @@ class OmMeasurer:
         self._om_builder = om_builder
         self._host = host
         self._run_folder = run_folder
-        self._folder = run_folder / "om"
+        self._folder = work_folder(run_folder) / "om"
 
     def dataset_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> OmMeasurement:
         """Infer every image of the run with one ``.om`` and return scores and speed.
@@ -62,7 +63,7 @@ class OmMeasurer:
             NotApplicable: There is no board, no inference tool or no such model.
             ConformanceError: Something fails; see ``OmRunner.run``.
         """
-        tool = self._host.tool(preferred)
+        tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}"
         return self._builder.once(f"measure {name}", lambda: self._shared(name, spec, key, tool))
 
@@ -88,7 +89,7 @@ class OmMeasurer:
             NotApplicable: There is no board, no inference tool or no such model.
             ConformanceError: The tool fails, or its figures cannot be believed.
         """
-        tool = self._host.tool(preferred)
+        tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}-pure"
         return self._builder.once(f"measure {name}", lambda: self._pure(name, spec, key, tool))
 
@@ -112,23 +113,29 @@ class OmMeasurer:
             tool=self.tool(tool),
             timed=lambda: self._timed(spoiled),
             scratch=self._host.config.scratch,
-            records=folder / "records",
+            records=logs_folder(self._run_folder) / folder.name,
             workers=share_of_cores(),
             time_factor=self._host.config.time_limits,
         )
         run = runner.run(om.path, spec, dataset, key.batch, key.variant)
         self._host.demand_expected(run.emulated, f"{tool} with {om.path}")
         np.save(folder / SCORES_FILE, run.predictions.scores, allow_pickle=False)
-        self._record(spec, key, tool, run.predictions, om.sha256)
+        self._record(spec, key, tool, run, om.sha256)
         _write_facts(folder, self._facts(tool, run, _first(spoiled), om.sha256))
 
     def _record(
-        self, spec: ModelSpec, key: OmKey, tool: ToolName, found: Predictions, om_sha256: str
+        self, spec: ModelSpec, key: OmKey, tool: ToolName, run: OmRun, om_sha256: str
     ) -> None:
         """Put scores and digests into the run's evidence."""
         place = {"model": spec.name, **key.coordinates}
-        keep_predictions(self._run_folder, f"{spec.name} om {key} {tool}", "om", place, found)
-        record_digest(self._run_folder, f"{spec.name}/om {key}", "om_model", om_sha256, spec.name)
+        name = f"{spec.name} om {key} {tool}"
+        keep_predictions(self._run_folder, name, "om", place, run.predictions)
+        for kind, what, sha256 in (
+            ("om_model", f"om {key}", om_sha256),
+            ("dumps", f"dumps {key} {tool}", run.dumps_sha256),
+            ("performance", f"performance {key} {tool}", run.performance_sha256),
+        ):
+            record_digest(self._run_folder, f"{spec.name}/{what}", kind, sha256, spec.name)
 
     def _facts(self, tool: ToolName, run: OmRun, spoiled: str, om_sha256: str) -> OmFacts:
         return OmFacts(
@@ -149,20 +156,23 @@ class OmMeasurer:
         with FileLock(folder / "measured.lock"):
             if not (folder / FACTS_FILE).exists():
                 om = self._om_builder.om_model(spec, key)
-                _write_facts(folder, self._measure_pure(folder, key, tool, om.path, om.sha256))
+                facts = self._measure_pure(folder.name, key, tool, om.path, om.sha256)
+                _write_facts(folder, facts)
         return _read_facts(folder)
 
     def _measure_pure(
-        self, folder: Path, key: OmKey, tool: ToolName, om: Path, om_sha256: str
+        self, name: str, key: OmKey, tool: ToolName, om: Path, om_sha256: str
     ) -> OmFacts:
         chosen, batch, spoiled = self.tool(tool), key.batch, list[str]()
         limit_s = self._host.config.time_limits * inference_limit_s(PURE_LOOPS * batch)
-        place = work_place(self._host.config.scratch, "pure-", folder)
+        records = logs_folder(self._run_folder) / name
+        place = work_place(self._host.config.scratch, "pure-", records)
         with place as empty, self._timed(spoiled):
             work = empty / "work"
             timed = chosen.measure_pure(
                 om, batch=batch, loops=PURE_LOOPS, folder=work, limit_s=limit_s
             )
+            keep_logs(work, records)
         self._host.demand_expected(timed.emulated, f"{tool} with {om}")
         return OmFacts(
             tool=tool,
@@ -182,12 +192,12 @@ class OmMeasurer:
         Raises:
             ToolError: It was there when it was chosen, and is gone.
         """
-        device, guard = self._host.device, self._host.guard()
-        environment = self._host.environment
-        if name == "benchmark" and self._host.benchmark:
-            return BenchmarkTool(self._host.benchmark, environment, device.acl_id, guard)
-        if name == "ais_bench" and self._host.ascend_python:
-            python = self._host.ascend_python.path
+        device, guard = self._host.device, self._host.chip.guard()
+        environment, tools = self._host.environment, self._host.tools
+        if name == "benchmark" and tools.benchmark:
+            return BenchmarkTool(tools.benchmark, environment, device.acl_id, guard)
+        if name == "ais_bench" and tools.ascend_python:
+            python = tools.ascend_python.path
             return AisBenchTool(python, environment, device.acl_id, guard)
         raise ToolError("the inference tool is gone", got="nothing", expected=name)
 
@@ -199,11 +209,11 @@ class OmMeasurer:
             spoiled: Gets what speaks against the timing before and after, while both are held.
         """
         locks = self._host.locks
-        chip = locks.chips([self._host.device.chip.key], wait_s=LOCK_WAIT_S)
-        with chip, locks.machine(exclusive=True, wait_s=LOCK_WAIT_S):
-            spoiled.append(self._host.spoils_timing())
+        chip = locks.chips([self._host.device.chip.key], wait_s=WAIT_S)
+        with chip, locks.machine(exclusive=True, wait_s=WAIT_S):
+            spoiled.append(self._host.chip.spoils_timing())
             yield
-            spoiled.append(self._host.spoils_timing())
+            spoiled.append(self._host.chip.spoils_timing())
 
 
 def _first(spoiled: list[str]) -> str:

@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from conformance.ascend.host import AscendHost, ToolName
+from conformance.ascend.host import AscendHost
+from conformance.ascend.installed import ToolName
+from conformance.ascend.locks import WAIT_S
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.imagenet.dataset import Dataset
 from conformance.measure import share_of_cores
-from conformance.measure_om import LOCK_WAIT_S, SCORES_FILE, OmMeasurer
+from conformance.measure_om import SCORES_FILE, OmMeasurer
 from conformance.metrics.row_trial import RowMeasurement, RowTrial
 from conformance.metrics.scores import Scores
 from conformance.om_key import OmKey
+from conformance.run_folder import logs_folder, work_folder
 from conformance.runners.om_runner import OmRunner
 from conformance.spec import ModelSpec
 
@@ -41,7 +44,7 @@ class RowMeasurer:
         self._om_builder = om_builder
         self._om_measurer = om_measurer
         self._host = host
-        self._folder = run_folder / "rows"
+        self._run_folder = run_folder
 
     def row_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> RowMeasurement:
         """Feed a few of the run's images again and again, in one run of the tool.
@@ -50,13 +53,13 @@ class RowMeasurer:
             NotApplicable: There is no board, no inference tool or no such model.
             ConformanceError: There are not two images, or something fails; see ``OmRunner.run``.
         """
-        tool = self._host.tool(preferred)
+        tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}"
         return self._builder.once(f"rows {name}", lambda: self._shared(name, spec, key, tool))
 
     def _shared(self, name: str, spec: ModelSpec, key: OmKey, tool: ToolName) -> RowMeasurement:
         """Measure in one worker of the run and let the others read it."""
-        folder = self._folder / name
+        folder = work_folder(self._run_folder) / "rows" / name
         folder.mkdir(parents=True, exist_ok=True)
         images = self._builder.dataset(spec)
         chosen = images.subset(min(key.batch, len(images)))
@@ -78,7 +81,7 @@ class RowMeasurer:
             tool=self._om_measurer.tool(tool),
             timed=self._untimed,
             scratch=self._host.config.scratch,
-            records=folder / "records",
+            records=logs_folder(self._run_folder) / f"{folder.name}-rows",
             workers=share_of_cores(),
             time_factor=self._host.config.time_limits,
         )
@@ -90,8 +93,8 @@ class RowMeasurer:
     def _untimed(self) -> Iterator[None]:
         """Hold the chip; nothing is timed, so others may work beside."""
         locks = self._host.locks
-        chip = locks.chips([self._host.device.chip.key], wait_s=LOCK_WAIT_S)
-        with chip, locks.machine(exclusive=False, wait_s=LOCK_WAIT_S):
+        chip = locks.chips([self._host.device.chip.key], wait_s=WAIT_S)
+        with chip, locks.machine(exclusive=False, wait_s=WAIT_S):
             yield
 
 

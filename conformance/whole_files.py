@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import secrets
 from pathlib import Path
 
 from conformance.errors import ConformanceError
@@ -12,25 +12,24 @@ PART_SUFFIX = ".part"
 
 
 def write_whole(content: bytes | memoryview, target: Path) -> None:
-    """Write ``content`` beside ``target`` under a hidden name, then rename it.
+    """Write ``content`` beside ``target`` under a hidden name of its own, then rename it.
 
     Whatever happens in between (a full disk, Ctrl-C, a kill), no file of the target's name is ever
-    half-written.
+    half-written. Two writers of one target do not meet: the file is that of the last, and whole.
 
     Raises:
         ConformanceError: The file cannot be written; names it.
     """
-    part = target.with_name(f".{target.name}{PART_SUFFIX}")
+    part = target.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-        os.replace(part, target)  # noqa: PTH105 - keeps both names in the error
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError):
-            raise _unwritable(target, error) from None
-        raise
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+            os.replace(part, target)  # noqa: PTH105 - keeps both names in the error
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from error
 
 
 def _unwritable(target: Path, error: OSError) -> ConformanceError:

@@ -407,7 +407,8 @@ def crop_one_pixel_off(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 
         size = resized_size(image.size, preprocess.resize)
         resized = image.resize(size, Image.Resampling.BILINEAR)
-        left, top = (round((side - preprocess.crop) / 2) + 1 for side in size)
+        left, top = (round((side - preprocess.crop) / 2) for side in size)
+        left += 1
         return resized.crop((left, top, left + preprocess.crop, top + preprocess.crop))
 
     return _prepared("_cropped", lambda _: cropped)
@@ -438,6 +439,40 @@ def resize_bicubic(scene: Scene) -> MORE:  # noqa: ARG001 - as above
         )
 
     replace("PIL.Image:Image", "resize", bicubic)
+    return []
+
+
+@cause
+def resizer_differs(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    from PIL.Image import Resampling
+
+    def bicubic(resize: Any) -> Any:
+        # However the filter is asked for: as a member by us, as a number by torchvision.
+        return lambda image, size, how=None, *more, **named: resize(
+            image, size, Resampling.BICUBIC if how == Resampling.BILINEAR else how, *more, **named
+        )
+
+    replace("PIL.Image:Image", "resize", bicubic)
+    return []
+
+
+@cause
+def resizer_of_an_unknown_build(scene: Scene) -> MORE:
+    replace("PIL", "__version__", lambda _: "99.0")
+    return resizer_differs(scene)
+
+
+@cause
+def decoder_shrinks(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    def shrinking(opening: Any) -> Any:
+        def opened(*given: Any, **named: Any) -> Any:
+            image = opening(*given, **named)
+            image.draft("RGB", (256, 256))
+            return image
+
+        return opened
+
+    replace("PIL.Image", "open", shrinking)
     return []
 
 

@@ -130,9 +130,9 @@ class Suite:
         output, _ = started.communicate(timeout=120)
         return Ended(started.returncode, output, self.evidence)
 
-    def run_and_signal(self, number: signal.Signals, *arguments: str) -> Ended:
+    def run_and_signal(self, number: signal.Signals, *arguments: str, gate: str = "host") -> Ended:
         """Run, and send a signal as soon as the test writes the file `reached`."""
-        started = self.start(*arguments)
+        started = self.start(*arguments, gate=gate)
         deadline = time.monotonic() + 60
         while not (self.folder / "reached").exists() and time.monotonic() < deadline:
             time.sleep(0.02)

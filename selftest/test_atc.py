@@ -22,7 +22,8 @@ from conformance.ascend.om_description import (
     describe_from_info,
     describe_om,
 )
-from conformance.ascend.tuning import TuningNeeds, bank_sha256, tune
+from conformance.ascend.tuning import bank_sha256, tune
+from conformance.ascend.tuning_needs import TuningNeeds
 from conformance.errors import ToolError
 from conformance.spec import Variant, load_spec
 from selftest.fake_tools import environment, om_bytes, sample, tool
@@ -487,17 +488,24 @@ def test_another_refusal_is_not_taken_for_the_word_to_use_aoe(tmp_path: Path) ->
         run_tune(tmp_path, answer(tuning=reply), fake_aoe(tmp_path))
 
 
-def test_aoe_is_not_asked_to_tune_what_it_is_not_known_to_take(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="with AIPP"):
-        tune(
-            conversion(tmp_path, "aipp"),
-            atc=fake_atc(tmp_path, answer(tuning=refused("deprecated-tuning"))),
-            aoe=fake_aoe(tmp_path),
-            environment=environment(),
-            folder=tmp_path / "tuned",
-            device_id=0,
-            needs=SMALL,
-        )
+def test_atc_converts_with_aipp_from_the_bank_that_aoe_filled(tmp_path: Path) -> None:
+    tuned = tune(
+        conversion(tmp_path, "aipp"),
+        atc=fake_atc(tmp_path, answer(tuning=refused("deprecated-tuning"))),
+        aoe=fake_aoe(tmp_path, "Performance improved by 6.4%\nAoe process finished"),
+        environment=environment(),
+        folder=tmp_path / "tuned",
+        device_id=2,
+        needs=SMALL,
+    )
+    assert (tuned.method, tuned.improvement) == ("aoe", "Performance improved by 6.4%")
+    assert tuned.bank_sha256 == bank_sha256(tmp_path / "tuned/bank")
+    assert "insert_op_conf" not in (tmp_path / "tuned/aoe/jobs.txt").read_text()
+    found = seen(tmp_path / "tuned/with_aipp")
+    assert found["given"]["insert_op_conf"] == "aipp.config"
+    assert "auto_tune_mode" not in found["given"]
+    assert found["env"]["TUNE_BANK_PATH"] == str(tmp_path / "tuned/bank")
+    assert tuned.model.om.parent == tmp_path / "tuned/with_aipp"
 
 
 def test_a_banks_digest_covers_names_and_contents(tmp_path: Path) -> None:

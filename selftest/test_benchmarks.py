@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import guide_baseline, scoring
-from benchmarks.deviations import CORRECT, prepare
+from benchmarks.deviations import as_toml
 from benchmarks.material import gather
 from benchmarks.measurement import Duel, Row, duel
 from benchmarks.table import markdown, page
+from conformance.imagenet.effects import EFFECTS_FILE, read_effects
 from conformance.imagenet.preprocess import prepare_file
 from conformance.spec import load_spec
 from selftest.photographs import drawn
@@ -83,7 +83,5 @@ def test_a_quick_run_says_so() -> None:
     assert "quick run" not in page(sections, "subject", quick=False)
 
 
-def test_the_correct_recipe_is_correct(tmp_path: Path) -> None:
-    (image,) = drawn(tmp_path / "val", 1, size=(1202, 1000)).images
-    expected = prepare_file(image.path, SPEC, "float32")
-    assert np.array_equal(prepare(image.path, SPEC, CORRECT), expected)
+def test_the_measured_table_is_written_as_it_is_read() -> None:
+    assert as_toml(read_effects()) == EFFECTS_FILE.read_text("utf-8")

@@ -11,6 +11,7 @@ from conformance.build_om import OmBuilder, OmModel
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import ArtifactError, BoardError, ToolError
 from conformance.om_key import OmKey
+from conformance.spec import Variant
 from selftest.hosts import Machine, SmallBuilder, machine, small_spec
 
 SPEC = small_spec()
@@ -74,7 +75,7 @@ def test_refusal_keeps_the_log_and_leaves_no_model(place: Machine) -> None:
     with pytest.raises(ConversionRefused) as caught:
         built(place, OmKey(1))
     assert Path(str(caught.value.where["log"])).is_file()
-    assert list((place.folder / "run/om/failed").rglob("atc.log"))
+    assert list((place.folder / "run/logs/failed").rglob("atc.log"))
     assert not list((place.folder / "store").rglob("*.om"))
 
 
@@ -100,17 +101,23 @@ def test_tuned_model_needs_leave(place: Machine) -> None:
         assert caught.value.reason is SkipReason.NOT_TUNED
 
 
-@pytest.mark.parametrize(("cann", "method"), [("5.0.1", "auto_tune"), ("8.0.0", "aoe")])
-def test_tuned_model_is_kept_beside_the_untuned(tmp_path: Path, cann: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("cann", "variant", "method"),
+    [("5.0.1", "float32", "auto_tune"), ("8.0.0", "float32", "aoe"), ("8.0.0", "aipp", "aoe")],
+)
+def test_tuned_model_is_kept_beside_the_untuned(
+    tmp_path: Path, cann: str, variant: Variant, method: str
+) -> None:
     place = machine(tmp_path, cann=cann)
-    untuned = built(place, OmKey(2))
-    tuned = built(place, OmKey(2, tuned=True), "tuning", tune="run")
+    untuned = built(place, OmKey(2, variant))
+    tuned = built(place, OmKey(2, variant, tuned=True), "tuning", tune="run")
     assert tuned.facts["tuned_by"] == method
     assert tuned.facts["bank_sha256"]
     assert tuned.path != untuned.path
     assert untuned.path.is_file()
-    assert built(place, OmKey(2, tuned=True), "later", tune="stored").path == tuned.path
-    assert built(place, OmKey(2), "later").sha256 == untuned.sha256
+    assert tuned.sha256 != untuned.sha256
+    assert built(place, OmKey(2, variant, tuned=True), "later", tune="stored").path == tuned.path
+    assert built(place, OmKey(2, variant), "later").sha256 == untuned.sha256
 
 
 def test_stored_tuned_model_is_not_used_when_tuning_is_off(place: Machine) -> None:

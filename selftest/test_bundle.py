@@ -120,7 +120,7 @@ DAMAGES: list[tuple[Callable[[Path], Any], str]] = [
     (million_checks, "cannot be read"),
     (many_small_checks, "more checks than any run makes"),
     (link, "cannot be read"),
-    (Path.unlink, "cannot be read"),
+    (Path.unlink, "the run was killed before it ended, so there is no verdict"),
     (lambda path: path.write_text(""), "cannot be read"),
     (lambda path: path.write_bytes(b"\xff\xfe\x00"), "cannot be read"),
     (lambda path: path.write_text("[" * 100_000), "cannot be read"),
@@ -294,6 +294,7 @@ SECRETS = Scrubber({"buildbox7.corp.example"}, {"mallory", "root"}, "/data/peopl
         ("/home/alice/x and /Users/bob/y", "/home/[user]/x and /Users/[user]/y"),
         ("user mallory, groups", "user [user], groups"),
         ("mallorys", "mallorys"),
+        ("plog_mallory-1.log of buildbox7-eth0", "plog_[user]-1.log of [host]-eth0"),
         ("/root/datasets/imagenet", "/root/datasets/imagenet"),
         ("Serial Number            : 2102312NTA10K", "Serial Number            : [removed]"),
         ("| Serial Number : 21023 | OK |", "| Serial Number : [removed]| OK |"),
@@ -372,7 +373,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(EvidenceError, match="No space left"):
         write_whole(path, b"after")
     assert path.read_bytes() == b"before"

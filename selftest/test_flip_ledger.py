@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import PREDICTIONS_FILE, DecisionBound
+from conformance.evidence.bundle import FLIPS_FILE, PREDICTIONS_FILE, DecisionBound
 from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.facts import FACTS_FILE, BoundFact, gather
 from conformance.evidence.flip_ledger import (
-    FLIPS_FILE,
     FlipLedger,
     make_ledger,
     read_ledger,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.ascend import host as host_module
+from conformance.ascend import run_chip
 from conformance.ascend.board import AbsentBoard, BrokenBoard
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import BoardError, ConfigError, ToolError
@@ -17,7 +17,7 @@ from selftest.hosts import Machine, machine
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(host_module, "SETTLING_S", 0.0)
+    monkeypatch.setattr(run_chip, "SETTLING_S", 0.0)
     return machine(tmp_path)
 
 
@@ -38,7 +38,7 @@ def test_a_single_chip_is_used_as_it_is_and_not_timed(place: Machine) -> None:
     place.occupy(2)
     host = place.host(chips="2")
     assert host.device.acl_id == 2
-    assert "4242 stranger" in host.spoils_timing()
+    assert "4242 stranger" in host.chip.spoils_timing()
 
 
 def test_a_chip_that_does_not_exist_is_named(place: Machine) -> None:
@@ -49,14 +49,14 @@ def test_a_chip_that_does_not_exist_is_named(place: Machine) -> None:
 
 
 def test_idle_healthy_chip_can_be_timed(place: Machine) -> None:
-    assert place.host().spoils_timing() == ""
+    assert place.host().chip.spoils_timing() == ""
 
 
 def test_warning_spoils_the_timing_only(place: Machine) -> None:
     place.set_chip(health="Warning")
     host = place.host(chips="0")
     assert host.device.acl_id == 0
-    assert "Warning" in host.spoils_timing()
+    assert "Warning" in host.chip.spoils_timing()
 
 
 @pytest.mark.parametrize("health", ["Alarm", "Critical", "UNKNOWN"])
@@ -72,7 +72,7 @@ def test_health_is_looked_at_again_with_every_timing(place: Machine) -> None:
     assert host.device.chip.health == "OK"
     place.set_chip(health="Alarm")
     with pytest.raises(BoardError, match="not healthy"):
-        host.spoils_timing()
+        host.chip.spoils_timing()
 
 
 def test_no_board_is_asked_for(place: Machine) -> None:
@@ -138,17 +138,17 @@ def test_broken_board_is_an_error_with_user_and_groups(place: Machine, text: str
 
 
 def test_tool_that_was_asked_for_wins(place: Machine) -> None:
-    assert place.host().tool("benchmark") == "benchmark"
-    assert place.host().tool("ais_bench") == "ais_bench"
-    assert place.host(inference_tool="ais_bench").tool("benchmark") == "ais_bench"
+    assert place.host().tools.choose("benchmark") == "benchmark"
+    assert place.host().tools.choose("ais_bench") == "ais_bench"
+    assert place.host(inference_tool="ais_bench").tools.choose("benchmark") == "ais_bench"
 
 
 def test_the_other_tool_takes_the_place_of_a_missing_one(place: Machine) -> None:
     for program in place.board.bin.glob("benchmark.*"):
         program.unlink()
-    assert place.host().tool("benchmark") == "ais_bench"
+    assert place.host().tools.choose("benchmark") == "ais_bench"
     with pytest.raises(NotApplicable, match="no benchmark was found") as caught:
-        place.host(inference_tool="benchmark").tool("ais_bench")
+        place.host(inference_tool="benchmark").tools.choose("ais_bench")
     assert caught.value.reason is SkipReason.NO_INFERENCE_TOOL
 
 

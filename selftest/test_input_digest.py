@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.deviations import CORRECT, RECIPES, Recipe, prepare
 from conformance.errors import DatasetError
+from conformance.imagenet import preprocess
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.deviations import CORRECT, DEVIATIONS, Deviation, deviant_steps
+from conformance.imagenet.independent import Tensor
 from conformance.imagenet.input_digest import (
     InputComparison,
-    Tensor,
     compare_input_files,
     compare_inputs,
 )
@@ -137,12 +138,36 @@ def test_another_form_is_an_error(pictures: Dataset) -> None:
         compared(pictures, lambda path: correct(path).transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("recipe", RECIPES[1:], ids=lambda recipe: recipe.name)
-def test_deviations_are_found(tmp_path: Path, recipe: Recipe) -> None:
+# Neither drawn pictures nor the photographs here ask to be turned.
+STRAIGHT = [deviation for deviation in DEVIATIONS if not deviation.exif]
+
+
+def prepare(path: Path, deviation: Deviation) -> Tensor:
+    return deviant_steps(path, SPEC, deviation).normalise
+
+
+@pytest.mark.parametrize("deviation", STRAIGHT, ids=lambda deviation: deviation.name)
+def test_deviations_are_found_and_named(tmp_path: Path, deviation: Deviation) -> None:
     # Large enough for draft mode to shrink, and of a shape for which every rounding matters.
     picture = drawn(tmp_path, 1, size=(1202, 1000))
-    found = compared(picture, lambda path: prepare(path, SPEC, recipe))
+    found = compared(picture, lambda path: prepare(path, deviation))
     assert len(found.differing) == 1
+    told = f"first step that differs: {deviation.step}, like «{deviation.name}»"
+    assert told in found.describe()
+
+
+def test_a_step_that_is_no_known_deviation_is_named(
+    pictures: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = preprocess.crop_planes
+    monkeypatch.setattr(preprocess, "crop_planes", lambda *given: planes(*given) // 2)
+    found = compared(pictures, correct)
+    assert found.cause == "first step that differs: crop"
+
+
+def test_a_fault_behind_the_preparation_is_told_from_one_in_it(pictures: Dataset) -> None:
+    found = compared(pictures, lambda path: np.multiply(correct(path), np.float32(2)))
+    assert found.cause.startswith("first step that differs: feeding")
 
 
 # Every deviation changes the first of these photographs; the other is of a shape for which no
@@ -152,12 +177,12 @@ ROUNDINGS = ("crop offset by floor, not round", "long side rounded, not truncate
 
 
 @needs_photographs
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_deviations_are_found_on_photographs(recipe: Recipe) -> None:
+@pytest.mark.parametrize("deviation", [CORRECT, *STRAIGHT], ids=lambda deviation: deviation.name)
+def test_deviations_are_found_on_photographs(deviation: Deviation) -> None:
     every = {image.name: image for image in real_photographs().images}
     photographs = Dataset(PHOTOGRAPHS, (every[TELLING], every[EVEN]), 1000)
-    found = compared(photographs, lambda path: prepare(path, SPEC, recipe))
-    expected = {TELLING} if recipe.name in ROUNDINGS else {TELLING, EVEN}
+    found = compared(photographs, lambda path: prepare(path, deviation))
+    expected = {TELLING} if deviation.name in ROUNDINGS else {TELLING, EVEN}
     assert {difference.name for difference in found.differing} == (
-        set() if recipe is CORRECT else expected
+        set() if deviation is CORRECT else expected
     )

@@ -10,7 +10,7 @@ import onnxruntime
 import psutil
 import pytest
 
-from conformance.ascend import host as host_module
+from conformance.ascend import run_chip
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
 from conformance.errors import BoardError, DumpError, ToolError
@@ -39,7 +39,7 @@ class DrawnBuilder(SmallBuilder):
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(om_runner, "SHARD_IMAGES", 3)
-    monkeypatch.setattr(host_module, "SETTLING_S", 0.0)
+    monkeypatch.setattr(run_chip, "SETTLING_S", 0.0)
     return machine(tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
     assert len(found.facts.rates_fps) == 2, "five images are two shards of three"
     assert found.facts.emulated
     assert not list((place.folder / "scratch").iterdir()), "shards are removed"
-    assert list((place.folder / "run/om").rglob("shard1-*.log")), "logs are kept"
+    assert list((place.folder / "run/om/logs").rglob("shard1-*.log")), "logs are kept"
 
 
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:
@@ -106,7 +106,7 @@ def test_what_a_failed_tool_wrote_can_still_be_read(place: Machine) -> None:
     assert not (shard / "inputs").exists(), "inputs can be made again"
     assert Path(str(caught.value.where["folder"])).is_dir()
     assert Path(str(caught.value.where["log"])).is_file()
-    assert list((place.folder / "run/om").rglob("benchmark.log")), "the record has the log too"
+    assert list((place.folder / "run/om/logs").rglob("benchmark.log")), "the record has the log too"
 
 
 def test_stranger_on_the_chip_spoils_the_timing(place: Machine) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from conformance.errors import DatasetError
 from conformance.imagenet import preprocess as prepared
-from conformance.imagenet.input_digest import independent_input
+from conformance.imagenet.independent import independent_input
 from conformance.imagenet.preprocess import prepare_file, prepare_image, prepare_uint8
 from conformance.spec import Preprocess, load_spec
 from selftest.photographs import needs_photographs, noise, real_photographs

@@ -29,6 +29,8 @@ from conformance.evidence.report import shown, stages
 from conformance.evidence.report.accuracy_chart import wilson_pct
 from conformance.evidence.report.flips import MAX_SHOWN, class_name
 from conformance.evidence.report.page import write_report
+from conformance.evidence.report.source import read_source
+from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import thumbnail
 from selftest.report_bundles import (
     MODEL,
@@ -141,6 +143,32 @@ def test_published_batches_that_were_not_measured_have_a_row(tmp_path: Path) -> 
     text = text_of(page_of(write_bundle(tmp_path, evidence_of(checks))))
     for label in ("batch 4", "batch 8", "batch 16, tuned", "batch 32"):
         assert f"{label} not measured" in text, label
+
+
+def test_throughput_is_drawn_against_the_baseline(good: Path, tmp_path: Path) -> None:
+    page = page_of(good)
+    text = text_of(page)
+    assert "98.1 % of published, -2.0 % to baseline" in text
+    assert "batch 64 not measured" in text, "a figure that was accepted and is gone"
+    assert "The baseline has no figure for batch 32." in text
+    assert "baseline 9,180 of 2026-10-02" in page
+    assert page.count('class="mark baseline"') == 6 + 1, "six figures and the legend"
+    alone = page_of(write_bundle(tmp_path / "alone", evidence_of(board_checks(), baseline=())))
+    assert "No baseline: this run was compared with no earlier one." in text_of(alone)
+    assert 'class="mark baseline"' not in alone
+
+
+def test_a_regression_does_not_look_good(tmp_path: Path) -> None:
+    def looks(status: Status) -> list[str]:
+        checks = [
+            msgspec.structs.replace(check, status=status) if check.id.startswith("regr") else check
+            for check in board_checks()
+        ]
+        chart = throughput_chart(read_source(write_bundle(tmp_path, evidence_of(checks))))
+        return [bar.look for bar in chart.bars if bar.label in {"batch 1", "batch 16, tuned"}]
+
+    assert looks(Status.PASS) == ["good", "good"]
+    assert looks(Status.FAIL) == ["bad", "bad"]
 
 
 def test_another_spec_gives_no_published_figures(tmp_path: Path) -> None:

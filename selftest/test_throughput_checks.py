@@ -111,6 +111,17 @@ def test_implausible_rate_is_an_error() -> None:
         card(facts(100 * BS1_CARD), OmKey(1))
 
 
+@pytest.mark.parametrize(
+    ("soc", "variant"),
+    [("Ascend310", "float32"), ("Ascend310P3", "aipp"), ("Ascend910B3", "float32")],
+)
+def test_the_variant_that_was_timed_is_told(soc: str, variant: str) -> None:
+    found = card_checks(facts(900.0), SPEC, OmKey(1), soc)
+    assert {check.id: check.coordinates["variant"] for check in found} == dict.fromkeys(
+        ("throughput.chip", "throughput.spread", "throughput.card"), variant
+    )
+
+
 def test_slowest_stage_is_named() -> None:
     assert "data read (3 images/s)" in card(
         facts(900.0, slowest_stage="data read (3 images/s)"), OmKey(1)

@@ -196,7 +196,32 @@ def test_what_a_soc_must_show() -> None:
     assert figures("release", "Ascend310") == [f"{MODEL} batch=1 tuned=no", tuned]
     assert figures("board", "Ascend310") == [f"{MODEL} batch=1 tuned=no"]
     assert figures("release", "Ascend310P3") == [MODEL]
-    assert figures("release", "Ascend910B4") == figures("release", "Ascend310")
+    nowhere = f"{MODEL}, each gated figure of the SoC: "
+    assert figures("board", "Ascend910B4") == [f"{nowhere}none is published for Ascend910B4"]
+    assert figures("board", "") == [f"{nowhere}SoC unknown"]
+
+
+def test_tuned_models_are_held_to_every_claim_where_a_gate_wants_them() -> None:
+    def places(gate: str, soc: str) -> list[str]:
+        found = required(read_gates(), gate, SPECS, soc)
+        return [demand.place for demand in found if demand.id == "agreement.scores"]
+
+    tuned = f"{MODEL} batch=16 tuned=yes"
+    assert places("board", "Ascend310") == [f"{MODEL} batch={n} tuned=no" for n in (1, 16)]
+    assert tuned in places("release", "Ascend310")
+    assert tuned in places("release", "")
+    assert tuned not in places("release", "Ascend310P3")
+
+
+def test_nothing_meets_the_figures_of_an_unknown_soc(good: Evidence, gates: Gates) -> None:
+    """Checks of throughput without a board prove nothing, however good they are."""
+    evidence = msgspec.structs.replace(good, board=None)
+    decision = decide([evidence], gates, "board", SPECS)
+    assert decision.verdict == Verdict.INSUFFICIENT
+    told = [reason for reason in decision.reasons if "throughput.card" in reason]
+    assert told == [
+        f"missing: throughput.card [{MODEL}, each gated figure of the SoC: SoC unknown]"
+    ]
 
 
 def on_board(demand: Requirement) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from conformance.build import Builder
 from conformance.float16 import AllowedError
 from conformance.imagenet.checks import dataset_checks, input_digest_check
+from conformance.imagenet.passport_checks import passport_check
 from conformance.measure_om import OmMeasurement, OmMeasurer
 from conformance.measure_rows import RowMeasurer
 from conformance.metrics import accuracy, om_checks
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 def test_dataset_is_whole(builder: Builder, spec: ModelSpec, claim: Claim) -> None:
     """Every image has one label and every label an image; what the set is, is derived."""
     claim(*dataset_checks(builder.dataset(spec), spec, builder.image_contents(spec)))
+
+
+@pytest.mark.states("input.passport")
+@pytest.mark.usefixtures("image_libraries")
+def test_this_build_prepares_pictures_as_its_passport_says(spec: ModelSpec, claim: Claim) -> None:
+    """After each step, embedded pictures are what they were where the figures were measured."""
+    claim(passport_check(spec.preprocess))
 
 
 @pytest.mark.states("input.digest")

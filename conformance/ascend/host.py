@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-from filelock import FileLock
-
-from conformance.artifacts import file_sha256
 from conformance.ascend.board import (
     AbsentBoard,
     Board,
@@ -21,29 +15,20 @@ from conformance.ascend.board import (
     find_board,
 )
 from conformance.ascend.board import board_class as derive_board_class
-from conformance.ascend.chip_guard import ChipGuard
-from conformance.ascend.devices import Device, acl_devices, choose_devices, require_usable
+from conformance.ascend.devices import Device, acl_devices
 from conformance.ascend.environment import VendorEnvironment, vendor_environment
+from conformance.ascend.installed import InstalledTools
+from conformance.ascend.lock_files import print_line
 from conformance.ascend.locks import MachineLocks
-from conformance.ascend.npu_table import Health, NpuTable
-from conformance.ascend.occupancy import ChipUse, Occupancy, chip_use, first_idle
+from conformance.ascend.run_chip import ChipChoice, RunChip
 from conformance.ascend.socs import agreed_soc
-from conformance.ascend.tools import (
-    AscendPython,
-    find_ascend_python,
-    find_benchmark,
-    find_program,
-    require_program,
-)
-from conformance.ascend.versions import VersionFact, read_versions
+from conformance.ascend.tools import find_program, require_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
+from conformance.run_folder import work_folder
 
-ToolName = Literal["benchmark", "ais_bench"]
 NO_BOARD_ASKED = AbsentBoard(("board to be used, because of --board=none",))
-# npu-smi lists a process for a moment after it has ended.
-SETTLING_S = 2.0
 
 
 class AscendHost:
@@ -53,11 +38,18 @@ class AscendHost:
         config: The run's options.
         run_folder: Where workers of the run agree on the chip, and logs of failures are kept.
         variables: Environment variables from which the vendor's tools are found.
+        say: Tells the user that the run waits for others.
     """
 
-    def __init__(self, config: RunConfig, run_folder: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        run_folder: Path,
+        variables: Mapping[str, str],
+        say: Callable[[str], None] = print_line,
+    ) -> None:
         self.config = config
-        self.locks = MachineLocks()
+        self.locks = MachineLocks(say=say)
         self.run_folder = run_folder
         self._variables = variables
 
@@ -67,24 +59,16 @@ class AscendHost:
         return vendor_environment(self._variables)
 
     @cached_property
-    def versions(self) -> tuple[VersionFact, ...]:
-        """What the installed software states about itself."""
-        return read_versions(self.environment)
+    def tools(self) -> InstalledTools:
+        """The vendor's tools that are installed."""
+        return InstalledTools(self.config, self.environment)
 
     @property
     def stated_versions(self) -> dict[str, str]:
-        """Versions of CANN, driver, firmware, npu-smi and the inference tools, by name.
-
-        ``benchmark`` states none, so that it is told by the beginning of its digest.
-        """
-        told: dict[str, str] = {fact.component: fact.version for fact in self.versions}
+        """Versions of CANN, driver, firmware, npu-smi and the inference tools, by name."""
+        told = self.tools.stated_versions
         if isinstance(self.board, PresentBoard) and self.board.npu_smi_version:
             told["npu-smi"] = self.board.npu_smi_version
-        if self.ascend_python:
-            packages = self.ascend_python.versions.items()
-            told |= {f"ascend-python {name}": version for name, version in packages}
-        if self.benchmark:
-            told["benchmark"] = f"sha256 {file_sha256(self.benchmark)[:16]}"
         return told
 
     @cached_property
@@ -167,64 +151,31 @@ class AscendHost:
         return agreed_soc(detected, self.config.soc)
 
     @cached_property
-    def device(self) -> Device:
-        """The chip that the whole run uses; its workers agree on it through the run's folder.
+    def chip(self) -> RunChip:
+        """The chip that the whole run uses, see ``RunChip.device``.
 
-        One batch size on another chip than the next would mistake a bad chip for a bad batch size.
-        A single chip of ``--chips=`` is used as it is; of several the first idle one.
+        Raises:
+            NotApplicable: There is no board.
+            BoardError: Something of a board is there, but no chip can be listed.
+        """
+        board = self.present()
+        choice = ChipChoice(
+            devices=acl_devices(board, self.environment.variables),
+            wanted=self.config.chips or (),
+            agreed=work_folder(self.run_folder) / "chip.json",
+            say=self.locks.say,
+        )
+        return RunChip(board.npu_smi.table, self.locks, choice)
+
+    @property
+    def device(self) -> Device:
+        """The chip's names.
 
         Raises:
             NotApplicable: There is no board.
             BoardError: The wanted chip does not exist, or no chip is healthy and idle.
         """
-        board = self.present()
-        devices = acl_devices(board, self.environment.variables)
-        if self.config.chips:
-            devices = choose_devices(devices, self.config.chips)
-            if len(devices) == 1:
-                return devices[0]
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        agreed = self.run_folder / "chip.json"
-        with FileLock(agreed.with_suffix(".lock")):
-            if agreed.exists():
-                return choose_devices(devices, [json.loads(agreed.read_text("utf-8"))])[0]
-            chosen, _ = first_idle(devices, board.npu_smi.table)
-            agreed.write_text(json.dumps(chosen.acl_id), "utf-8")
-        return chosen
-
-    def spoils_timing(self) -> str:
-        """Return why the chip cannot be timed right now; empty if nothing speaks against it.
-
-        To be asked by whoever holds the chip, or another worker is taken for a stranger.
-
-        Raises:
-            BoardError: The chip is gone, or its health forbids its use.
-        """
-        health, use = self._look()
-        if use.occupancy is Occupancy.BUSY:
-            time.sleep(SETTLING_S)
-            health, use = self._look()
-        if health is Health.WARNING:
-            return f"the chip's health is {health}"
-        return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
-
-    def _look(self) -> tuple[Health, ChipUse]:
-        """Ask npu-smi how the chip is now, and who uses it."""
-        tables: list[NpuTable] = []
-
-        def read() -> NpuTable:
-            tables.append(self.present().npu_smi.table())
-            return tables[-1]
-
-        key = self.device.chip.key
-        use = chip_use(read, key)
-        chip = next(chip for chip in tables[-1].chips if chip.key == key)
-        require_usable(chip)
-        return chip.health, use
-
-    def guard(self) -> ChipGuard:
-        """Return what looks after the chip when a tool on it had to be stopped."""
-        return ChipGuard(self.device, self.locks, self.present().npu_smi.table)
+        return self.chip.device
 
     def atc(self) -> Path:
         """Return ATC.
@@ -242,44 +193,6 @@ class AscendHost:
             )
         return found or require_program("atc", self.environment)
 
-    def aoe(self) -> Path | None:
-        """Return AOE, None where it is not installed."""
-        return find_program("aoe", self.environment)
-
-    @cached_property
-    def benchmark(self) -> Path | None:
-        """The program ``benchmark.<arch>``."""
-        given = self.config.inference_tool_path
-        return find_benchmark(self.environment, given=given)
-
-    @cached_property
-    def ascend_python(self) -> AscendPython | None:
-        """The interpreter that imports ais_bench."""
-        return find_ascend_python(self.environment, given=self.config.ascend_python)
-
-    def tool(self, preferred: ToolName) -> ToolName:
-        """Return the inference tool to use: the one asked for, else the preferred, else the other.
-
-        Raises:
-            NotApplicable: There is no inference tool, or not the one that was asked for.
-        """
-        asked = self.config.inference_tool
-        names: tuple[ToolName, ...] = (preferred, "benchmark", "ais_bench")
-        for name in names:
-            if asked in {"auto", name} and self._has(name):
-                return name
-        raise NotApplicable(
-            SkipReason.NO_INFERENCE_TOOL,
-            f"no {'benchmark or ais_bench' if asked == 'auto' else asked} was found\n"
-            "  next: put benchmark.<arch> into the current folder or name it with "
-            "--inference-tool-path=FILE, or install ais_bench and name its Python with "
-            "--ascend-python=FILE",
-        )
-
-    def _has(self, tool: ToolName) -> bool:
-        found = self.benchmark if tool == "benchmark" else self.ascend_python
-        return found is not None
-
     @property
     def board_class(self) -> BoardClass:
         """Class of the evidence that this machine can give, derived from facts.
@@ -287,13 +200,13 @@ class AscendHost:
         A tool or file that bears the emulator's mark without having been asked for is refused
         wherever it is met, and so is one of an emulated board without the mark.
         """
-        return derive_board_class(self.board, self.versions, marked=self.emulated)
+        return derive_board_class(self.board, self.tools.versions, marked=self.emulated)
 
     @property
     def board_facts(self) -> dict[str, str]:
         """What the class of the board is derived from."""
         nodes = self.board.device_nodes if isinstance(self.board, PresentBoard) else ()
-        stated = {fact.component: fact.version for fact in self.versions}
+        stated = {fact.component: fact.version for fact in self.tools.versions}
         return {
             "device_nodes": ", ".join(map(str, nodes)),
             "driver": stated.get("driver", ""),

@@ -9,8 +9,9 @@ import getpass
 import json
 import os
 import stat
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ import psutil
 from conformance.errors import BoardError, ConformanceError
 
 LOOK_EVERY_S = 0.05
+# Workers of one run wait for each other too; a short wait is nobody's concern.
+SILENT_S = 30.0
+
+
+def print_line(text: str) -> None:
+    """Tell the user something outside of pytest."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,11 @@ class LockFolder:
 
     Attributes:
         path: The folder; made on first use.
+        say: Tells the user of a long wait.
     """
 
     path: Path
+    say: Callable[[str], None] = print_line
 
     @contextlib.contextmanager
     def locked(self, name: str, mode: int, wait_s: float) -> Iterator[None]:
@@ -40,7 +50,7 @@ class LockFolder:
             BoardError: It is still held after ``wait_s`` seconds; names the holder.
             ConformanceError: The folder or file is not what it must be.
         """
-        descriptor = self._acquire(name, mode, time.monotonic() + wait_s)
+        descriptor = self._acquire(name, mode, wait_s)
         try:
             if mode == fcntl.LOCK_EX:
                 write_text(descriptor, json.dumps({"pid": os.getpid(), "user": user_name()}))
@@ -51,7 +61,19 @@ class LockFolder:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy of it
             os.close(descriptor)
 
-    def _acquire(self, name: str, mode: int, limit: float) -> int:
+    def holder(self, name: str) -> str:
+        """Name who holds a lock exclusively right now; empty if nobody does."""
+        descriptor = self.open(name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _named(read_json(descriptor))
+        finally:
+            os.close(descriptor)
+        return ""
+
+    def _acquire(self, name: str, mode: int, wait_s: float) -> int:
+        began, told = time.monotonic(), False
         while True:
             descriptor = self.open(name)
             try:
@@ -59,10 +81,13 @@ class LockFolder:
                 if self._is_current(descriptor, name):
                     return descriptor
             except BlockingIOError:
-                if time.monotonic() >= limit:
-                    holder = read_json(descriptor)
+                waited_s, holder = time.monotonic() - began, _named(read_json(descriptor))
+                if waited_s >= wait_s:
                     os.close(descriptor)
                     raise _busy(name, holder) from None
+                if waited_s >= SILENT_S and not told:
+                    told = True
+                    self.say(f"waiting for {name}, at most {wait_s / 3600:.3g} h: {holder} has it")
             os.close(descriptor)
             time.sleep(LOOK_EVERY_S)
 
@@ -131,13 +156,21 @@ def _unsafe(folder: Path, got: str) -> ConformanceError:
     )
 
 
-def _busy(name: str, holder: Any) -> BoardError:
+def _named(holder: Any) -> str:
+    """Name the process that a lock file names, if it is that one that holds the lock.
+
+    One that was killed leaves its name behind, while a child of it may hold the lock.
+    """
     facts = holder if isinstance(holder, dict) else {}
-    # A holder that was killed leaves its name behind; it does not hold anything any more.
-    known = psutil.pid_exists(facts.get("pid", -1))
+    if psutil.pid_exists(facts.get("pid", -1)):
+        return f"process {facts['pid']} of user {facts.get('user')}"
+    return "another suite"
+
+
+def _busy(name: str, holder: str) -> BoardError:
     return BoardError(
         f"{name} is held by another suite",
-        got=f"process {facts['pid']} of user {facts.get('user')}" if known else "its processes",
+        got=holder,
         expected="nobody",
         next_step="wait for it to end, or use other chips with --chips=",
     )

@@ -12,18 +12,20 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from conformance.ascend.lock_files import LockFolder, read_json, write_text
+from conformance.ascend.lock_files import LockFolder, print_line, read_json, write_text
 from conformance.ascend.tool_run import Survivor
 from conformance.errors import BoardError, ConformanceError
 
 # Not the user's TMPDIR: the same folder for every user of the machine.
 MACHINE_FOLDER = Path("/tmp/ascend-conformance.locks")  # noqa: S108 - shared on purpose, no links
 Chip = tuple[int, int]
+# Another suite may be tuning, which takes half a day.
+WAIT_S = 24 * 3600.0
 
 
 class Rank(IntEnum):
@@ -55,13 +57,15 @@ class MachineLocks:
 
     Attributes:
         folder: Where they are; made on first use with mode 1777.
+        say: Tells the user of a long wait.
     """
 
     folder: Path = MACHINE_FOLDER
+    say: Callable[[str], None] = print_line
 
     @property
     def _files(self) -> LockFolder:
-        return LockFolder(self.folder)
+        return LockFolder(self.folder, self.say)
 
     @contextlib.contextmanager
     def chips(self, chips: Sequence[Chip], *, wait_s: float) -> Iterator[None]:
@@ -72,11 +76,14 @@ class MachineLocks:
                 a tool that could not be killed. The error names the holder.
         """
         with self._ranked(Rank.CHIPS), contextlib.ExitStack() as stack:
-            for npu, chip in sorted(set(chips)):  # one order for all, so that nobody deadlocks
-                name = f"chip-{npu}-{chip}"
-                stack.enter_context(self._files.locked(name, fcntl.LOCK_EX, wait_s))
-                self._refuse_unusable((npu, chip))
+            for chip in sorted(set(chips)):  # one order for all, so that nobody deadlocks
+                stack.enter_context(self._files.locked(_name(chip), fcntl.LOCK_EX, wait_s))
+                self._refuse_unusable(chip)
             yield
+
+    def holder(self, chip: Chip) -> str:
+        """Name who leases a chip right now; empty if nobody does."""
+        return self._files.holder(_name(chip))
 
     @contextlib.contextmanager
     def machine(self, *, exclusive: bool, wait_s: float) -> Iterator[None]:
@@ -146,5 +153,9 @@ class MachineLocks:
             _held.ranks.remove(rank)
 
 
+def _name(chip: Chip) -> str:
+    return f"chip-{chip[0]}-{chip[1]}"
+
+
 def _unusable_name(chip: Chip) -> str:
-    return f"chip-{chip[0]}-{chip[1]}-unusable"
+    return f"{_name(chip)}-unusable"

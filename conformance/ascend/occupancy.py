@@ -16,6 +16,10 @@ BETWEEN_SAMPLES_S = 0.6
 MEMORY_NOISE_PCT = 1.0  # a driver's own use of memory moves by less than this
 
 
+class NoFreeChipError(BoardError):
+    """Every chip is in use or not healthy."""
+
+
 class Occupancy(StrEnum):
     """Whether others use a chip."""
 
@@ -109,7 +113,7 @@ def first_idle(
         between_s: Seconds between two looks where there is no process table.
 
     Raises:
-        BoardError: Every device is in use or not healthy; says by whom and why.
+        NoFreeChipError: Every device is in use or not healthy; says by whom and why.
     """
     found: list[tuple[Device, ChipUse]] = []
     for device in devices:
@@ -122,7 +126,7 @@ def first_idle(
         if use.occupancy is Occupancy.UNKNOWN:
             return device, use
     sick = [f"{d.chip}: {d.chip.health}" for d in devices if not d.chip.health.usable]
-    raise BoardError(
+    raise NoFreeChipError(
         "no chip is free",
         got="; ".join([*sick, *(f"{device.chip}: {use.detail}" for device, use in found)]),
         expected="a healthy chip without a process on it",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import psutil
 
 from conformance.ascend.atc import (
     ConversionRefused,
@@ -25,6 +22,7 @@ from conformance.ascend.conversion import Conversion
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import Run
+from conformance.ascend.tuning_needs import TuningNeeds, require_room
 from conformance.ascend.work_folder import require_empty
 from conformance.errors import ToolError
 
@@ -33,20 +31,6 @@ AUTO_TUNE = "--auto_tune_mode=RL,GA"
 # AOE advises this order: 1 tunes subgraphs, 2 operators.
 AOE_JOBS = (1, 2)
 AOE_SUCCESS = re.compile(r"process finished", re.IGNORECASE)
-GIB = 2**30
-
-
-@dataclass(frozen=True)
-class TuningNeeds:
-    """What tuning takes, as the AOE user guide says of AOE.
-
-    Attributes:
-        memory_gib: Memory of the machine.
-        disk_gib: Free space in the work folder.
-    """
-
-    memory_gib: float = 32.0
-    disk_gib: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -64,27 +48,6 @@ class TunedModel:
     method: Literal["auto_tune", "aoe"]
     bank_sha256: str
     improvement: str
-
-
-def require_room(folder: Path, needs: TuningNeeds) -> None:
-    """Refuse to begin hours of work that must fail for want of memory or disk.
-
-    Raises:
-        ToolError: Names everything that is short.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    found = (
-        ("memory", psutil.virtual_memory().total / GIB, needs.memory_gib),
-        (f"free disk in {folder}", shutil.disk_usage(folder).free / GIB, needs.disk_gib),
-    )
-    # A machine of 32 GiB reports a little less.
-    if short := [row for row in found if row[1] < 0.9 * row[2]]:
-        raise ToolError(
-            "tuning cannot begin: the machine is too small",
-            got="; ".join(f"{name} {got:.1f} GiB" for name, got, _ in short),
-            expected="; ".join(f"{name} at least {least:g} GiB" for name, _, least in short),
-            next_step="tune on a larger machine and bring its store here, or use --tune=off",
-        )
 
 
 def tune(
@@ -137,34 +100,47 @@ def tune(
         if not wants_aoe(refusal):
             raise
     env = environment.with_variables(TUNE_BANK_PATH=str(bank), ASCEND_DEVICE_ID=str(device_id))
-    model = _tune_with_aoe(
+    runs = _run_aoe(
         conversion,
-        aoe=_require_aoe(aoe, conversion),
+        aoe=_require_aoe(aoe),
         env=env,
         folder=folder / "aoe",
         ends=ends,
         after_run=after_run,
     )
-    return _tuned(model, "aoe", bank)
+    if not conversion.aipp:
+        return _tuned(_model_of_aoe(conversion, folder / "aoe", runs), "aoe", bank)
+    # AOE takes no AIPP. Its guide lets ATC convert again from the bank that AOE filled
+    # (CANN 8.0 AOE guide, "Performance Verification").
+    model = convert(
+        conversion,
+        atc=atc,
+        environment=environment,
+        folder=folder / "with_aipp",
+        limit_s=max(1.0, ends - time.monotonic()),
+        bank=bank,
+        device_id=device_id,
+        after_run=after_run,
+    )
+    return _tuned(model, "aoe", bank, runs[-1])
 
 
-def _tuned(model: ConvertedModel, method: Literal["auto_tune", "aoe"], bank: Path) -> TunedModel:
-    return TunedModel(model, method, bank_sha256(bank), _improvement(model.run.text))
+def _tuned(
+    model: ConvertedModel,
+    method: Literal["auto_tune", "aoe"],
+    bank: Path,
+    tuner: Run | None = None,
+) -> TunedModel:
+    told = (tuner or model.run).text
+    return TunedModel(model, method, bank_sha256(bank), _improvement(told))
 
 
-def _require_aoe(aoe: Path | None, conversion: Conversion) -> Path:
+def _require_aoe(aoe: Path | None) -> Path:
     if aoe is None:
         raise ToolError(
             "ATC does not tune any more, and aoe is missing",
             expected="aoe on PATH",
             next_step="install CANN's toolkit with AOE, or use --tune=off",
-        )
-    if conversion.variant != "float32":
-        raise ToolError(
-            "AOE is not known to tune a model with AIPP",
-            got=conversion.variant,
-            expected="float32",
-            next_step="use --tune=off for this variant",
         )
     return aoe
 
@@ -184,7 +160,7 @@ def bank_sha256(bank: Path) -> str:
     return digest.hexdigest()
 
 
-def _tune_with_aoe(
+def _run_aoe(
     conversion: Conversion,
     *,
     aoe: Path,
@@ -192,7 +168,8 @@ def _tune_with_aoe(
     folder: Path,
     ends: float,
     after_run: AfterRun,
-) -> ConvertedModel:
+) -> list[Run]:
+    """Tune subgraphs, then operators: both fill the bank."""
     prepare_folder(conversion, folder)
     runs: list[Run] = []
     for job in AOE_JOBS:
@@ -208,6 +185,10 @@ def _tune_with_aoe(
         if not AOE_SUCCESS.search(result.text):
             raise result.error("AOE failed", expected="`Aoe process finished`")
         runs.append(result)
+    return runs
+
+
+def _model_of_aoe(conversion: Conversion, folder: Path, runs: Sequence[Run]) -> ConvertedModel:
     om = _newest_tuned(folder, runs[-1])
     # Not every job writes a model: the newest one belongs to the last job that did.
     made_it = runs[-1] if om.stat().st_mtime >= runs[-1].started_at else runs[0]

@@ -38,16 +38,17 @@ def work_place(scratch: Path, prefix: str, records: Path) -> Iterator[Path]:
     except ConformanceError:
         remains = True
         shutil.rmtree(folder / INPUTS, ignore_errors=True)
-        _copy_logs(folder, records)
+        keep_logs(folder, records / folder.name)
         raise
     finally:
         if not remains:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy_logs(folder: Path, records: Path) -> None:
+def keep_logs(folder: Path, records: Path) -> None:
+    """Copy every log of a folder, and of those in it, to the same places among the records."""
     for log in folder.rglob("*.log"):
-        target = records / folder.name / log.relative_to(folder)
+        target = records / log.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(log, target)
 

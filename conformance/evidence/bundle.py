@@ -13,8 +13,10 @@ SCHEMA_VERSION = 1
 SCHEMA_ID = "ascend-conformance/evidence"
 EVIDENCE_FILE = "evidence.json"
 PREDICTIONS_FILE = "predictions.npz"
+FLIPS_FILE = "flips.json"
 JUNIT_FILE = "junit.xml"
 STATEMENT_FILE = "statement.json"
+REPORT_FILE = "report.html"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -152,6 +154,26 @@ class Waiver(_Part, frozen=True):
     coordinates: Coordinates = {}
 
 
+class Accepted(_Part, frozen=True):
+    """A figure of the baseline that the run was compared with.
+
+    Attributes:
+        id: The check.
+        coordinates: Its place.
+        value: The figure.
+        spread_pct: Spread of a round in percent of it.
+        accepted: When it was accepted.
+        run: The run that it comes from.
+    """
+
+    id: Text
+    coordinates: Coordinates
+    value: float
+    spread_pct: float
+    accepted: dt.date
+    run: Text
+
+
 class Evidence(_Part, frozen=True, kw_only=True):
     """Everything that one run found.
 
@@ -172,6 +194,7 @@ class Evidence(_Part, frozen=True, kw_only=True):
         tests: Every test.
         predictions: What is in ``predictions.npz``.
         waivers: Waivers with which the baselines of this board were accepted.
+        baseline: The accepted figures that the run was compared with; none without a baseline.
         conflicts: What contradicts itself within the run, such as two digests of one file.
         decision: The gate's verdict, if the run had a gate.
     """
@@ -192,6 +215,7 @@ class Evidence(_Part, frozen=True, kw_only=True):
     tests: tuple[Outcome, ...] = ()
     predictions: tuple[PredictionSet, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    baseline: tuple[Accepted, ...] = ()
     conflicts: tuple[str, ...] = ()
     decision: Decision | None = None
 

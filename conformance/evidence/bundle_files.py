@@ -7,16 +7,16 @@ refused.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from conformance.errors import EvidenceError
+from conformance import whole_files
+from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import EVIDENCE_FILE, SCHEMA_ID, SCHEMA_VERSION, Evidence
+from conformance.evidence.record import CHECKS_FILE, lines
 
 # A run of all batch sizes and both tools makes a few hundred checks, a kilobyte each.
 MAX_BYTES = 64 * 1024 * 1024
@@ -41,25 +41,18 @@ def write_evidence(folder: Path, evidence: Evidence) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file of a bundle: under another name first, then renamed.
+    """Write a file of a bundle, whole or not at all, and the folder that it lies in.
 
     Raises:
         EvidenceError: The folder cannot be written, or the device is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
+        whole_files.write_whole(content, path)
+    except (OSError, ConformanceError) as error:
         raise EvidenceError(
             "the evidence cannot be written",
-            got=error,
+            got=error.got if isinstance(error, ConformanceError) else error,
             where={"file": path},
             next_step="name a folder with room that this user may write with --evidence=DIR",
         ) from error
@@ -70,9 +63,16 @@ def read_evidence(folder: Path) -> Evidence:
     """Read ``evidence.json`` of a bundle, believing nothing.
 
     Raises:
-        EvidenceError: It is missing, too large, truncated, of another schema, or holds what the
-            schema does not allow.
+        EvidenceError: It is missing (a killed run leaves none), too large, truncated, of another
+            schema, or holds what the schema does not allow.
     """
+    if (folder / CHECKS_FILE).exists() and not (folder / EVIDENCE_FILE).exists():
+        raise EvidenceError(
+            "the run was killed before it ended, so there is no verdict",
+            got=f"{len(lines(folder / CHECKS_FILE))} records and no {EVIDENCE_FILE}",
+            where={"bundle": folder},
+            next_step="run again; `python -m conformance report BUNDLE` shows the checks it made",
+        )
     content = read_limited(folder / EVIDENCE_FILE, MAX_BYTES)
     where = {"bundle": folder}
     _demand_schema(content, where)

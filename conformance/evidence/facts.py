@@ -24,6 +24,7 @@ from conformance.evidence.bundle import (
 from conformance.evidence.bundle_files import inside, write_whole
 from conformance.evidence.record import append_line, lines
 from conformance.evidence.scrub import this_machine
+from conformance.run_folder import BOARD
 
 FACTS_FILE = "facts.jsonl"
 Key = TypeVar("Key")
@@ -130,8 +131,8 @@ def record_board(
     board = Board(
         soc_version=soc_version,
         chips=tuple(chips),
-        npu_smi_before=attach(folder, "board/npu-smi-before.txt", before) if before else "",
-        npu_smi_after=attach(folder, "board/npu-smi-after.txt", after) if after else "",
+        npu_smi_before=attach(folder, f"{BOARD}/npu-smi-before.txt", before) if before else "",
+        npu_smi_after=attach(folder, f"{BOARD}/npu-smi-after.txt", after) if after else "",
     )
     _append(folder, BoardFact(board=board))
 

@@ -13,14 +13,20 @@ import msgspec
 
 from conformance.check import Scalar
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import Coordinates, DecisionBound, Evidence, PredictionSet, Text
+from conformance.evidence.bundle import (
+    FLIPS_FILE,
+    Coordinates,
+    DecisionBound,
+    Evidence,
+    PredictionSet,
+    Text,
+)
 from conformance.evidence.bundle_files import read_limited, write_whole
 from conformance.evidence.facts import gather
 from conformance.evidence.prediction_file import Predictions
 from conformance.metrics.flips import Flip, find_flips
 from conformance.spec import ModelSpec
 
-FLIPS_FILE = "flips.json"
 SCHEMA_ID = "ascend-conformance/flips"
 SCHEMA_VERSION = 1
 REFERENCE = "torch"

@@ -84,11 +84,19 @@ class Gates(_Table, frozen=True):
 
 @dataclass(frozen=True)
 class Requirement:
-    """One check at one place. A check meets it that agrees in every coordinate named here."""
+    """One check at one place. A check meets it that agrees in every coordinate named here.
+
+    Attributes:
+        id: The check.
+        coordinates: The place.
+        row: What else is asked of it.
+        unknown: Why the places cannot be named, so that no check meets it; else empty.
+    """
 
     id: str
     coordinates: Coordinates
     row: Row
+    unknown: str = ""
 
     @property
     def label(self) -> str:
@@ -97,14 +105,17 @@ class Requirement:
 
     @property
     def place(self) -> str:
-        """The coordinates alone."""
-        return " ".join(
+        """The coordinates alone, and what is not known of them."""
+        named = " ".join(
             str(value) if name == "model" else f"{name}={value}"
             for name, value in self.coordinates.items()
         )
+        return f"{named}, {self.unknown}" if self.unknown else named
 
     def is_about(self, check: Check) -> bool:
         """Whether a check is the required one, at this place."""
+        if self.unknown:
+            return False
         return check.id == self.id and self.coordinates.items() <= check.coordinates.items()
 
 
@@ -153,7 +164,8 @@ def required(
         gates: The gates.
         name: The gate's name.
         specs: The spec of every model that is released.
-        soc: The board's SoC, which has figures of its own; empty if no board was used.
+        soc: The board's SoC, which has figures of its own; empty if no board was used. Without
+            figures one requirement stands for those that would be there, and nothing meets it.
 
     Raises:
         EvidenceError: There is no such gate, a spec is missing, or nothing is required.
@@ -162,12 +174,13 @@ def required(
     if missing := [model for model in gates.models if model not in specs]:
         raise EvidenceError("a released model has no spec", got=", ".join(missing))
     found = tuple(
-        Requirement(check_id, {"model": model, **place}, row)
+        Requirement(check_id, {"model": model, **place}, row, unknown)
         for model in gates.models
         for row in gates.checks
         if name in row.gates
+        for unknown in [_unknown(row, specs[model], soc)]
         for check_id in row.ids
-        for place in _places(row, gate, specs[model], soc)
+        for place in ([{}] if unknown else _places(row, gate, specs[model], soc))
     )
     if not found:
         raise EvidenceError(
@@ -177,14 +190,37 @@ def required(
     return found
 
 
+def _unknown(row: Row, spec: ModelSpec, soc: str) -> str:
+    """Return why the figures that a row is about cannot be named; empty if they can."""
+    if not row.figures or spec.throughput_of(soc):
+        return ""
+    figures = "each gated figure" if row.figures == "gated" else "each figure"
+    return f"{figures} of the SoC: " + (f"none is published for {soc}" if soc else "SoC unknown")
+
+
 def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordinates]:
     axes: list[list[Coordinates]] = [
-        [{"batch": batch} for batch in _row_batches(row, gate, spec)] or [{}],
+        _batch_places(row, gate, spec, soc) or [{}],
         [{"scale": scale} for scale in row.scales] or [{}],
         _figure_places(row, gate, spec, soc) or [{}],
     ]
     for parts in itertools.product(*axes):
         yield {name: value for part in parts for name, value in part.items()}
+
+
+def _batch_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
+    """Return the batch sizes of a row; of ``.om`` also whether tuned, as the gate wants them."""
+    sizes = _row_batches(row, gate, spec)
+    places: list[Coordinates] = [{"batch": batch} for batch in sizes]
+    if row.batches != "gate":
+        return places
+    table = spec.throughput_of(soc)
+    figures = [figure.batch for figure in table.figures if figure.tuned] if table else None
+    tuned = spec.tuned_batches if figures is None else figures
+    wanted = [batch for batch in tuned if gate.tuned and batch in sizes]
+    places = [{"batch": batch, "tuned": "no"} for batch in sizes]
+    places += [{"batch": batch, "tuned": "yes"} for batch in wanted]
+    return places
 
 
 def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
@@ -197,10 +233,9 @@ def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
 
 def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
     """Return batch and tuning of the published figures; where only the best counts, just one."""
-    if not row.figures or not spec.throughput:
+    table = spec.throughput_of(soc)
+    if not row.figures or table is None:
         return []
-    # A SoC without figures is held to those of the first, so that it never has to show less.
-    table = next((t for t in spec.throughput if t.soc == soc), spec.throughput[0])
     if row.figures == "gated" and table.gate_best:
         return [{}]
     chosen = [figure for figure in table.figures if figure.gate or row.figures == "all"]

@@ -9,9 +9,8 @@ from conformance.ascend.marker import is_emulated
 from conformance.evidence.bundle import Evidence, EvidenceClass
 from conformance.evidence.bundle_files import inside, read_limited
 from conformance.evidence.prediction_file import Predictions
+from conformance.evidence.tidy import TEXT_BYTES
 from conformance.spec import ModelSpec
-
-TEXT_BYTES = 32 * 1024 * 1024
 
 
 def class_problems(

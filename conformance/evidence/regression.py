@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.check import Check, Status, worst
 from conformance.evidence.baseline import (
+    Baseline,
     baseline_path,
     kept_figures,
     read_baseline,
     regression_checks,
 )
-from conformance.evidence.bundle import Evidence, Waiver
+from conformance.evidence.bundle import Accepted, Evidence, Waiver
 from conformance.evidence.gate import read_gates
 from conformance.evidence.record import CheckRecord, OutcomeRecord, Record
 from conformance.evidence.verdict import least_class
@@ -25,10 +26,11 @@ BOARDS = ("device", "emulated")
 
 @dataclass
 class Compared:
-    """What came of the comparison: checks, waivers in force, and what there is to say."""
+    """What came of the comparison: checks, waivers, accepted figures, and what there is to say."""
 
     checks: list[Check] = field(default_factory=list)
     waivers: list[Waiver] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -64,8 +66,22 @@ def compare_with_baselines(
             continue
         compared.checks += regression_checks(figures, baseline, gates)
         compared.waivers += baseline.waivers
+        compared.accepted += _accepted(baseline)
         compared.notes += [
             f"waived until {waiver.expires}: {waiver.id}, {waiver.reason} ({waiver.owner})"
             for waiver in baseline.waivers
         ]
     return compared
+
+
+def _accepted(baseline: Baseline) -> Iterator[Accepted]:
+    """Yield the figures of a baseline as evidence keeps them."""
+    for figure in baseline.figures:
+        yield Accepted(
+            id=figure.id,
+            coordinates=figure.coordinates,
+            value=figure.value,
+            spread_pct=figure.spread_pct,
+            accepted=baseline.accepted,
+            run=baseline.run,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +19,7 @@ from conformance.errors import EvidenceError
 from conformance.evidence.bundle import (
     JUNIT_FILE,
     PREDICTIONS_FILE,
+    Accepted,
     Coordinates,
     Evidence,
     MadeCheck,
@@ -37,12 +37,14 @@ from conformance.evidence.prediction_file import (
     write_predictions,
 )
 from conformance.evidence.record import CheckRecord, OutcomeRecord, Record
-from conformance.evidence.scrub import this_machine
+from conformance.evidence.scrub import this_machine, without_names
 from conformance.evidence.statement import write_statement
+from conformance.evidence.tidy import tidy
 from conformance.metrics.best import DEPTH, REFERENCE_DEPTH, best_classes
+from conformance.run_folder import WORK
 from conformance.spec import ModelSpec
 
-PARTS = "predictions"
+PARTS = f"{WORK}/predictions"
 # Packages whose versions may change a number.
 PACKAGES: tuple[str, ...] = (
     "numpy",
@@ -68,6 +70,7 @@ class RunFacts:
         models: The specs of its models.
         interrupted: Why it did not come to its end; empty if it did.
         waivers: Waivers in force.
+        baseline: The accepted figures that it was compared with.
     """
 
     run: str
@@ -77,6 +80,7 @@ class RunFacts:
     models: Sequence[ModelSpec]
     interrupted: str = ""
     waivers: tuple[Waiver, ...] = ()
+    baseline: tuple[Accepted, ...] = ()
 
 
 def add_predictions(
@@ -104,7 +108,7 @@ def add_predictions(
         EvidenceError: The file cannot be written.
     """
     best = best_classes(scores, REFERENCE_DEPTH if engine == REFERENCE else DEPTH)
-    kept = Predictions(tuple(names), labels.astype(np.int32), {name: best})
+    kept = Predictions(without_names(names), labels.astype(np.int32), {name: best})
     found = PredictionSet(
         name=name,
         engine=engine,
@@ -146,12 +150,13 @@ def assemble(folder: Path, facts: RunFacts, records: Sequence[Record]) -> Eviden
         tests=tuple(msgspec.convert(record, Outcome, from_attributes=True) for record in outcomes),
         predictions=tuple(kept.found for kept in learned.predictions.values()),
         waivers=facts.waivers,
+        baseline=facts.baseline,
         conflicts=tuple(learned.conflicts),
     )
 
 
 def seal(folder: Path, evidence: Evidence, add: Callable[[Path], object] = lambda _: None) -> None:
-    """Write the bundle's last files: predictions, flips, JUnit's XML, evidence, the statement.
+    """Tidy the run's folder and write the bundle's last files, with the statement as the very last.
 
     What else belongs to the bundle must be there before: the statement names every file.
 
@@ -164,7 +169,10 @@ def seal(folder: Path, evidence: Evidence, add: Callable[[Path], object] = lambd
         EvidenceError: A file cannot be written, predictions are of different images, or some that
             the evidence names are not there.
     """
-    predictions = _join_predictions(folder)
+    try:
+        predictions = _join_predictions(folder)
+    finally:
+        tidy(folder)
     write_whole(folder / JUNIT_FILE, junit_xml(evidence))
     write_evidence(folder, evidence)
     if predictions or evidence.predictions:
@@ -191,7 +199,6 @@ def _join_predictions(folder: Path) -> Predictions | None:
     sets = {name: best for part in parts for name, best in part.sets.items()}
     joined = Predictions(first.names, first.labels, sets)
     write_predictions(folder / PREDICTIONS_FILE, joined)
-    shutil.rmtree(folder / PARTS)
     return joined
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
+import os
 import platform
 import re
 from collections.abc import Iterable
@@ -18,12 +19,15 @@ from typing import Any
 # Accounts that name nobody; taking them out would spoil texts for nothing.
 IMPERSONAL = {"root", "user", "users", "admin", "administrator", "ubuntu", "debian", "runner"}
 IMPERSONAL |= {"nobody", "jenkins", "docker", "test", "build", "builder", "hwhiaiuser"}
-IMPERSONAL |= {"localhost", "localdomain"}
+IMPERSONAL |= {"localhost", "localdomain", "host", "removed", "ascend", "atc", "npu", "onnx"}
+IMPERSONAL |= {"torch", "model", "batch", "data", "imagenet", "benchmark", "conformance"}
 SHORTEST = 3
+# Variables that name whoever runs, also behind sudo.
+ACCOUNTS = ("USER", "LOGNAME", "USERNAME", "SUDO_USER")
 # What vendor tools print: `Serial Number : 2102312N`, `SN: ...`, `VDie ID : 9A1C 33F0`.
 SERIAL = re.compile(
-    r"\b((?:serial[ _-]?(?:number|no\b\.?)|(?:\w+[ _-])?s/?n|uuid|v?die[ _-]?id|mac[ _-]?addr\w*)"
-    r"\"?\s*[:=]\s*)[^\s|][^\n|]*",
+    r"\b((?:serial[ _-]?(?:number|no\b\.?)|(?:\w+[ _-])?s/?n|uuid|[nv]?die[ _-]?id"
+    r"|mac[ _-]?addr\w*)\"?\s*[:=]\s*)(?:(\")[^\"\n]*\"|[^\s|\"][^\n|]*)",
     re.IGNORECASE,
 )
 MAC = re.compile(r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b", re.IGNORECASE)
@@ -52,7 +56,7 @@ class Scrubber:
         """Return a text without names of hosts and users, serial numbers and MAC addresses."""
         if self._home:
             text = text.replace(self._home, "~")
-        text = SERIAL.sub(r"\1[removed]", text)
+        text = SERIAL.sub(_without_value, text)
         text = MAC.sub("[removed]", text)
         text = HOMES.sub(r"\1[user]", text)
         if self._host:
@@ -73,14 +77,29 @@ class Scrubber:
         return value
 
 
+def without_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of images as evidence states them, each still once."""
+    given = tuple(names)
+    clean = tuple(map(this_machine().text, given))
+    if len(set(clean)) == len(set(given)):
+        return clean
+    return tuple(f"{place} {name}" for place, name in enumerate(clean))
+
+
 @functools.cache
 def this_machine() -> Scrubber:
     """Return the scrubber for the machine and the account that run."""
     home = Path("~").expanduser()
-    users = {home.name}
+    users = {home.name, *(os.environ.get(name, "") for name in ACCOUNTS)}
     with contextlib.suppress(KeyError, OSError):  # some containers' accounts have no name
         users.add(getpass.getuser())
-    return Scrubber({platform.node()}, users, str(home))
+    return Scrubber({platform.node(), os.environ.get("HOSTNAME", "")}, users, str(home))
+
+
+def _without_value(found: re.Match[str]) -> str:
+    """Keep what a serial number is called, and the quotes that it stands in."""
+    quote = found[2] or ""
+    return f"{found[1]}{quote}[removed]{quote}"
 
 
 def _words(names: Iterable[str], tail: str) -> re.Pattern[str] | None:
@@ -92,4 +111,4 @@ def _words(names: Iterable[str], tail: str) -> re.Pattern[str] | None:
     if not telling:
         return None
     choice = "|".join(map(re.escape, telling))
-    return re.compile(rf"(?<![A-Za-z0-9_-])(?:{choice}){tail}(?![A-Za-z0-9_-])", re.IGNORECASE)
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{choice}){tail}(?![A-Za-z0-9])", re.IGNORECASE)

@@ -126,10 +126,8 @@ def _files(folder: Path) -> Iterator[Path]:
             raise _not_a_bundle(folder, f"more than {MAX_FILES} files")
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise _not_a_bundle(path, "a link or a special file")
-        # Locks are empty and belong to the run's processes.
-        lock = path.suffix == ".lock" and path.stat().st_size == 0
         signature = path.parent == folder and path.name.startswith(STATEMENT_FILE)
-        if path.is_file() and not lock and not signature:
+        if path.is_file() and not signature:
             yield path
 
 

@@ -32,6 +32,7 @@ from conformance.evidence.prediction_file import Predictions, read_predictions
 from conformance.evidence.record import CHECKS_FILE, CheckRecord, read
 from conformance.evidence.rederive import class_problems
 from conformance.evidence.statement import TESTED, file_digests, predicate, read_statement
+from conformance.evidence.tidy import belongs
 from conformance.evidence.verdict import decide
 from conformance.spec import ModelSpec
 
@@ -128,6 +129,8 @@ def _digest_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
             yield f"{name}: added, the statement does not name it"
         elif files[name] != found[name]:
             yield f"{name}: changed, its digest is not the statement's"
+        if name in found and not belongs(name):
+            yield f"{name}: no run leaves such a file in a bundle"
     tested = {name.removeprefix(TESTED): d for name, d in stated.items() if name not in files}
     if tested != {name: digest.sha256 for name, digest in evidence.digests.items()}:
         yield "statement: other digests of what was tested than in the evidence"

@@ -74,5 +74,5 @@ def input_digest_check(dataset: Dataset, spec: ModelSpec) -> Check:
         unit=f"of {found.compared} inputs differ",
         source="torchvision's Resize, CenterCrop, ToTensor and Normalize on the same file",
         detail=found.describe(),
-        hint="compare resize, crop and normalisation with the model's [preprocess] table",
+        hint="the inputs are wrong, whatever a model makes of them: mend the step that is named",
     )

@@ -8,21 +8,21 @@ card, on the file itself; nothing of :mod:`conformance.imagenet.preprocess` take
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from conformance.errors import DatasetError
-from conformance.export.network import import_torchvision
 from conformance.imagenet.dataset import ImageFile, shortened
-from conformance.imagenet.preprocess import Prepared
+from conformance.imagenet.deviations import named_deviation
+from conformance.imagenet.effects import read_effects
+from conformance.imagenet.independent import Tensor, independent_input, independent_steps
+from conformance.imagenet.preprocess import Prepared, prepare_steps
+from conformance.imagenet.steps import STEPS, Step, first_difference
 from conformance.spec import Preprocess
 
-Tensor = npt.NDArray[np.generic]
+_EXAMPLES = 3  # differing images that are traced step by step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,10 +42,17 @@ class InputDifference:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InputComparison:
-    """Outcome of comparing every image: how many, and those that differ, in order."""
+    """Outcome of comparing every image.
+
+    Attributes:
+        compared: How many there are.
+        differing: Those that differ, in order.
+        cause: The first step that differs, and the known deviation that makes just these inputs.
+    """
 
     compared: int
     differing: tuple[InputDifference, ...]
+    cause: str = ""
 
     def describe(self) -> str:
         """Return the counts and the first differing images, for a reader."""
@@ -55,35 +62,8 @@ class InputComparison:
         largest = max(difference.largest for difference in self.differing)
         return (
             f"{len(self.differing)} of {self.compared} inputs differ from an independent "
-            f"preparation, by up to {largest:.6g}: {shown}"
+            f"preparation, by up to {largest:.6g}: {shown}\n{self.cause}"
         )
-
-
-def independent_input(path: Path, preprocess: Preprocess, kind: Prepared) -> Tensor:
-    """Return torchvision's own preparation of one image file.
-
-    ``float32``: 3 x crop x crop, normalised. ``uint8``: crop x crop x 3, not normalised (AIPP).
-
-    Raises:
-        ConfigError: torchvision cannot be imported.
-        OSError: Pillow cannot read the file.
-    """
-    with Image.open(path) as image:
-        made = _transforms(preprocess, kind)(image.convert("RGB"))
-    return np.asarray(made)
-
-
-@functools.cache
-def _transforms(preprocess: Preprocess, kind: Prepared) -> Callable[[Image.Image], object]:
-    transforms = import_torchvision("transforms")
-    steps = [transforms.Resize(preprocess.resize), transforms.CenterCrop(preprocess.crop)]
-    if kind == "float32":
-        steps += [
-            transforms.ToTensor(),
-            transforms.Normalize(list(preprocess.mean), list(preprocess.std)),
-        ]
-    composed: Callable[[Image.Image], object] = transforms.Compose(steps)
-    return composed
 
 
 def compare_inputs(
@@ -108,6 +88,7 @@ def compare_inputs(
         raise DatasetError("nothing to compare", got="no images", expected="at least one")
     stream = iter(fed)
     differing = []
+    examples: list[tuple[ImageFile, Tensor]] = []
     for image in images:
         name, tensor = next(stream, (None, None))
         if name != image.name or tensor is None:
@@ -115,9 +96,38 @@ def compare_inputs(
         expected = independent_input(image.path, preprocess, kind)
         if difference := _difference(image.name, tensor, expected):
             differing.append(difference)
+            if len(examples) < _EXAMPLES:
+                examples.append((image, tensor.copy()))
     if (extra := next(stream, None)) is not None:
         raise _out_of_step(extra[0], "no further input")
-    return InputComparison(len(images), tuple(differing))
+    cause = _cause(examples, preprocess, kind) if examples else ""
+    return InputComparison(len(images), tuple(differing), cause)
+
+
+def _cause(
+    examples: Sequence[tuple[ImageFile, Tensor]], preprocess: Preprocess, kind: Prepared
+) -> str:
+    """Say at which step the examples part from torchvision's, and which deviation they equal."""
+    last: Step = "normalise" if kind == "float32" else "uint8"
+    contents = [(image.path, tensor.tobytes()) for image, tensor in examples]
+    found = named_deviation(contents, preprocess, last)
+    step = found.step if found else _step(examples, preprocess, last)
+    told = f"first step that differs: {step}"
+    return f"{told}, {read_effects().told(found.name)}" if found else told
+
+
+def _step(examples: Sequence[tuple[ImageFile, Tensor]], preprocess: Preprocess, last: Step) -> str:
+    """Return the first step at which our own preparation of any example parts from torchvision's.
+
+    Where it ends in something else than was fed, the fault lies behind it.
+    """
+    parted = set()
+    for image, tensor in examples:
+        own = prepare_steps(image.path, preprocess)
+        if getattr(own, last).tobytes() != tensor.tobytes():
+            return "feeding (decode, resize, crop and normalise give another input than was fed)"
+        parted.add(first_difference(own, independent_steps(image.path, preprocess)))
+    return next((step for step in STEPS if step in parted), last)
 
 
 def compare_input_files(

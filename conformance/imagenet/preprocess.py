@@ -22,6 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from conformance.errors import DatasetError
+from conformance.imagenet.steps import Steps
 from conformance.spec import Preprocess
 
 # Formats that hold photographs. Pillow would also open others, some with the help of programs.
@@ -71,6 +72,22 @@ def prepare_file(path: Path, preprocess: Preprocess, kind: Prepared) -> Floats |
     image = open_rgb(path, preprocess)
     return (
         prepare_image(image, preprocess) if kind == "float32" else prepare_uint8(image, preprocess)
+    )
+
+
+def prepare_steps(path: Path, preprocess: Preprocess) -> Steps:
+    """Return what each step of the preparation makes of one image file.
+
+    Raises:
+        DatasetError: The file is missing, empty, cut short, no image or too large; names it.
+    """
+    image = open_rgb(path, preprocess)
+    return Steps(
+        decode=np.asarray(image),
+        resize=np.asarray(_resized(image, preprocess)),
+        crop=crop_planes(image, preprocess),
+        normalise=prepare_image(image, preprocess),
+        uint8=prepare_uint8(image, preprocess),
     )
 
 
@@ -149,11 +166,14 @@ def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 
 def _cropped(image: Image.Image, preprocess: Preprocess) -> Image.Image:
     _demand_feasible(image, preprocess)
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    size = resized_size(rgb.size, preprocess.resize)
-    resized = rgb.resize(size, Image.Resampling.BILINEAR) if size != rgb.size else rgb
-    left, top = (round((side - preprocess.crop) / 2) for side in size)
+    resized = _resized(image if image.mode == "RGB" else image.convert("RGB"), preprocess)
+    left, top = (round((side - preprocess.crop) / 2) for side in resized.size)
     return resized.crop((left, top, left + preprocess.crop, top + preprocess.crop))
+
+
+def _resized(rgb: Image.Image, preprocess: Preprocess) -> Image.Image:
+    size = resized_size(rgb.size, preprocess.resize)
+    return rgb.resize(size, Image.Resampling.BILINEAR) if size != rgb.size else rgb
 
 
 def _demand_feasible(image: Image.Image, preprocess: Preprocess) -> None:

@@ -43,7 +43,7 @@ def control_checks(topn: TopN, spec: ModelSpec) -> list[Check]:
             control_points=accuracy.control_points,
             images=topn.images,
         )
-        hint = "look at the images, their labels and the JPEG decoder before the model"
+        hint = "look at input.passport, input.digest, the images and labels before the model"
         unit = "points from the published figure"
         detail = _figure(topn, n, published, decision)
         checks.append(

@@ -6,6 +6,7 @@ images need the disk space of one shard. Each shard is one round of the speed me
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -22,6 +23,7 @@ from conformance.imagenet.info_file import bin_entries, write_info
 from conformance.imagenet.input_files import shards, write_inputs
 from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, input_bytes
+from conformance.manifests import sha256sum
 from conformance.predictions import Labels, Predictions, ScoreCollector
 from conformance.spec import ModelSpec, Variant
 
@@ -40,7 +42,9 @@ class OmRun:
         notes: Oddities of the tool that are no errors.
         slowest_stage: The stage that limits the end-to-end rate, in the last shard.
         emulated: Whether anything the tool printed or wrote bears the mark of an emulated board.
-        kept: Logs and performance files.
+        dumps_sha256: Digest of the outputs' files, an image each: over the lines that ``sha256sum``
+            prints for them in the images' order.
+        performance_sha256: The same over the performance files, a shard each.
     """
 
     predictions: Predictions
@@ -48,7 +52,8 @@ class OmRun:
     notes: list[str] = field(default_factory=list)
     slowest_stage: str = ""
     emulated: bool = False
-    kept: list[Path] = field(default_factory=list)
+    dumps_sha256: str = ""
+    performance_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class OmRunner:
         self.records.mkdir(parents=True, exist_ok=True)
         room = preflight(len(dataset), spec.preprocess, kind, self.scratch, workers=self.workers)
         collector = ScoreCollector(dataset.names, dataset.labels, "float32")
+        dumps, figures = hashlib.sha256(), hashlib.sha256()
         found: list[InferenceRun] = []
         every = list(shards(dataset.images, min(SHARD_IMAGES, room.shard)))
         for number, images in enumerate(every):
@@ -107,9 +113,13 @@ class OmRunner:
                 labels = dataset.labels[collector.filled : collector.filled + len(images)]
                 part = _read(run, images, labels, spec.export.classes)
                 collector.add(part.names, part.scores)
+                dumps.update(sha256sum(run.outputs.folder / name for name in run.outputs.names))
+                figures.update(sha256sum(_figures(run)))
                 self._keep(run, number)
                 found.append(run)
-        return _summed(collector.finish(), found, sorted(self.records.glob("*")))
+        whole = _summed(collector.finish(), found)
+        whole.dumps_sha256, whole.performance_sha256 = dumps.hexdigest(), figures.hexdigest()
+        return whole
 
     def _shard(self, job: _Job, images: Sequence[ImageFile]) -> InferenceRun:
         folder, prepare = job.folder / INPUTS, job.spec.preprocess
@@ -126,9 +136,14 @@ class OmRunner:
 
     def _keep(self, run: InferenceRun, number: int) -> None:
         """Copy logs and figures of a shard out of its folder, which is about to go."""
-        for path in (run.run.stdout_path, run.run.stderr_path, run.figures_path):
-            if path is not None and path.exists():
+        for path in (run.run.stdout_path, run.run.stderr_path, *_figures(run)):
+            if path.exists():
                 shutil.copyfile(path, self.records / f"shard{number}-{path.name}")
+
+
+def _figures(run: InferenceRun) -> list[Path]:
+    """Return the performance file; some versions of ais_bench print what others put into one."""
+    return [run.figures_path or run.run.stdout_path]
 
 
 def _read(
@@ -154,8 +169,8 @@ def _read(
     return found
 
 
-def _summed(predictions: Predictions, runs: Sequence[InferenceRun], kept: list[Path]) -> OmRun:
-    whole = OmRun(predictions, kept=kept)
+def _summed(predictions: Predictions, runs: Sequence[InferenceRun]) -> OmRun:
+    whole = OmRun(predictions)
     for run in runs:
         whole.notes += [*run.notes, *run.run.strays]
         whole.emulated = whole.emulated or run.emulated

@@ -19,7 +19,7 @@ LOOKS = {
     Status.BLOCKED: "unsure",
     Status.SKIP: "plain",
 }
-MARKS = {"published": "published", "bound": "bound", "baseline": "baseline, less its noise"}
+MARKS = {"published": "published", "bound": "bound", "baseline": "baseline"}
 
 
 @dataclass(frozen=True)

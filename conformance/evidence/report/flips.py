@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.evidence.flip_ledger import FLIPS_FILE, Comparison
+from conformance.evidence.bundle import FLIPS_FILE
+from conformance.evidence.flip_ledger import Comparison
 from conformance.evidence.report.accuracy_chart import set_label
 from conformance.evidence.report.source import Source
 from conformance.metrics import flips as ledger

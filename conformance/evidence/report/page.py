@@ -10,6 +10,7 @@ from typing import Any
 
 from conformance.check import Status
 from conformance.errors import EvidenceError
+from conformance.evidence.bundle import REPORT_FILE
 from conformance.evidence.bundle_files import write_whole
 from conformance.evidence.report import shown
 from conformance.evidence.report.accuracy_chart import accuracy_chart
@@ -22,7 +23,6 @@ from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import demand_folder, thumbnail
 from conformance.evidence.report.times import times_of
 
-REPORT_FILE = "report.html"
 FOLDER = Path(__file__).parent
 
 

@@ -10,6 +10,7 @@ import msgspec
 from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import (
     EVIDENCE_FILE,
+    FLIPS_FILE,
     PREDICTIONS_FILE,
     Evidence,
     MadeCheck,
@@ -17,7 +18,7 @@ from conformance.evidence.bundle import (
 )
 from conformance.evidence.bundle_files import inside, read_evidence, read_limited
 from conformance.evidence.facts import gather
-from conformance.evidence.flip_ledger import FLIPS_FILE, FlipLedger, read_ledger
+from conformance.evidence.flip_ledger import FlipLedger, read_ledger
 from conformance.evidence.prediction_file import Predictions, read_predictions
 from conformance.evidence.record import (
     ARTIFACTS_FILE,

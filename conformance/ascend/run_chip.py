@@ -1,0 +1,160 @@
+"""The one chip that a whole run uses: chosen once, waited for, and looked at with each timing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock
+
+from conformance.ascend.chip_guard import ChipGuard
+from conformance.ascend.devices import Device, choose_devices, require_usable
+from conformance.ascend.locks import WAIT_S, MachineLocks
+from conformance.ascend.npu_table import Health, NpuTable
+from conformance.ascend.occupancy import (
+    ChipUse,
+    NoFreeChipError,
+    Occupancy,
+    chip_use,
+    first_idle,
+)
+from conformance.errors import BoardError
+
+# npu-smi lists a process for a moment after it has ended.
+SETTLING_S = 2.0
+LOOK_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class ChipChoice:
+    """What a run chooses its chip from.
+
+    Attributes:
+        devices: Every chip that ACL sees.
+        wanted: ACL ids of ``--chips=``; none leaves the choice to the run.
+        agreed: The file in which workers of the run agree.
+        say: Tells the user that the run waits, and for whom.
+        wait_s: Seconds to wait for a chip that another suite leases.
+    """
+
+    devices: Sequence[Device]
+    wanted: Sequence[int]
+    agreed: Path
+    say: Callable[[str], None]
+    wait_s: float = WAIT_S
+
+
+class RunChip:
+    """The chip of a run.
+
+    Args:
+        read_table: Asks npu-smi; ``NpuSmi.table``.
+        locks: The machine's locks.
+        choice: What to choose from.
+    """
+
+    def __init__(
+        self, read_table: Callable[[], NpuTable], locks: MachineLocks, choice: ChipChoice
+    ) -> None:
+        self._read = read_table
+        self._locks = locks
+        self._choice = choice
+
+    @cached_property
+    def device(self) -> Device:
+        """The chip that the whole run uses; its workers agree on it through the run's folder.
+
+        One batch size on another chip than the next would mistake a bad chip for a bad batch size.
+        A single chip of ``--chips=`` is used as it is; of several the first idle one. Where all
+        are busy and another suite leases one of them, the run waits for it.
+
+        Raises:
+            BoardError: The wanted chip does not exist, no chip is healthy and idle, or another
+                suite still leases it when the time to wait is over.
+        """
+        devices, wanted, agreed = self._choice.devices, self._choice.wanted, self._choice.agreed
+        if wanted:
+            devices = choose_devices(devices, wanted)
+            if len(devices) == 1:
+                return devices[0]
+        agreed.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(agreed.with_suffix(".lock")):
+            if agreed.exists():
+                return choose_devices(devices, [json.loads(agreed.read_text("utf-8"))])[0]
+            chosen = self._first_free(devices)
+            agreed.write_text(json.dumps(chosen.acl_id), "utf-8")
+        return chosen
+
+    def _first_free(self, devices: Sequence[Device]) -> Device:
+        """Return the first idle device, waiting as long as another suite leases one."""
+        limit, told = time.monotonic() + self._choice.wait_s, ""
+        last_look = False
+        while True:
+            holders = "; ".join(self._holders(devices))
+            try:
+                return first_idle(devices, self._read)[0]
+            except NoFreeChipError as error:
+                if last_look and not holders:
+                    raise
+                if time.monotonic() >= limit:
+                    raise self._still_leased(error, holders) from None
+            if holders and holders != told:
+                self._choice.say(f"waiting for a chip, {self._at_most}: {holders}")
+                told = holders
+            last_look = not holders
+            time.sleep(LOOK_EVERY_S if holders else SETTLING_S)
+
+    @property
+    def _at_most(self) -> str:
+        return f"at most {self._choice.wait_s / 3600:.3g} h"
+
+    def _still_leased(self, error: NoFreeChipError, holders: str) -> BoardError:
+        return BoardError(
+            "no chip became free",
+            got=f"{error.got}; {holders}",
+            expected=f"{error.expected}, after {self._at_most}",
+            next_step="wait until the other suite has ended, or use other chips with --chips=",
+        )
+
+    def _holders(self, devices: Sequence[Device]) -> list[str]:
+        """Name who leases the devices."""
+        held = ((device, self._locks.holder(device.chip.key)) for device in devices)
+        return [f"{device.chip} is leased by {holder}" for device, holder in held if holder]
+
+    def spoils_timing(self) -> str:
+        """Return why the chip cannot be timed right now; empty if nothing speaks against it.
+
+        To be asked by whoever holds the chip, or another worker is taken for a stranger.
+
+        Raises:
+            BoardError: The chip is gone, or its health forbids its use.
+        """
+        health, use = self._look()
+        if use.occupancy is Occupancy.BUSY:
+            time.sleep(SETTLING_S)
+            health, use = self._look()
+        if health is Health.WARNING:
+            return f"the chip's health is {health}"
+        return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
+
+    def _look(self) -> tuple[Health, ChipUse]:
+        """Ask npu-smi how the chip is now, and who uses it."""
+        tables: list[NpuTable] = []
+
+        def read() -> NpuTable:
+            tables.append(self._read())
+            return tables[-1]
+
+        key = self.device.chip.key
+        use = chip_use(read, key)
+        chip = next(chip for chip in tables[-1].chips if chip.key == key)
+        require_usable(chip)
+        return chip.health, use
+
+    def guard(self) -> ChipGuard:
+        """Return what looks after the chip when a tool on it had to be stopped."""
+        return ChipGuard(self.device, self._locks, self._read)
