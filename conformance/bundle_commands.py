@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.errors import EvidenceError
+from conformance.evidence.bundle import Decision
 from conformance.evidence.gate import GATES_FILE, Gates, read_gates
 from conformance.evidence.joining import demand_one_subject
 from conformance.evidence.signature import signature_problem
@@ -28,16 +29,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--signature", metavar="FILE", type=Path, help="of statement.json, by `ssh-keygen -Y sign`"
     )
     parser.add_argument("--key", metavar="FILE", type=Path, help="public key of the signer")
-    _add_gates(parser)
+    add_gates(parser)
     text = "verify bundles, join them and say a gate's verdict; status 0, 10 or 11"
     parser = commands.add_parser("verdict", help=text, description=text)
     parser.set_defaults(run=say_verdict)
     parser.add_argument("bundles", metavar="BUNDLE", type=Path, nargs="+")
     parser.add_argument("--gate", metavar="NAME", help="default: the gate of the runs")
-    _add_gates(parser)
+    add_gates(parser)
 
 
-def _add_gates(parser: argparse.ArgumentParser) -> None:
+def add_gates(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names another gates file."""
     parser.add_argument(
         "--gates",
         metavar="FILE",
@@ -94,17 +96,27 @@ def say_verdict(arguments: argparse.Namespace) -> int:
         EvidenceError: A bundle cannot be read or contradicts itself, or they are not on one
             subject.
     """
-    gates, specs = read_gates(arguments.gates), _specs()
-    found = [verified(bundle, gates, specs) for bundle in arguments.bundles]
-    runs = [each.evidence for each in found]
-    if len(runs) > 1:
-        demand_one_subject(runs, gates)
-    decision = decide(runs, gates, arguments.gate or _common_gate(found), specs)
+    decision = joint_decision(arguments.bundles, arguments.gate or "", arguments.gates)
     for reason in decision.reasons:
         print(f"  {reason}")
     print(UNSIGNED)
     print(decision.line)
     return Verdict(decision.verdict).exit_status
+
+
+def joint_decision(bundles: Sequence[Path], gate: str, gates_file: Path = GATES_FILE) -> Decision:
+    """Verify bundles, join them and return what a gate makes of them; by default the runs' own.
+
+    Raises:
+        EvidenceError: A bundle cannot be read or contradicts itself, they are not on one subject,
+            or nothing says which gate decides.
+    """
+    gates, specs = read_gates(gates_file), _specs()
+    found = [verified(bundle, gates, specs) for bundle in bundles]
+    runs = [each.evidence for each in found]
+    if len(runs) > 1:
+        demand_one_subject(runs, gates)
+    return decide(runs, gates, gate or common_gate(found), specs)
 
 
 def verified(folder: Path, gates: Gates, specs: dict[str, ModelSpec]) -> Verified:
@@ -124,7 +136,12 @@ def verified(folder: Path, gates: Gates, specs: dict[str, ModelSpec]) -> Verifie
     return found
 
 
-def _common_gate(found: Sequence[Verified]) -> str:
+def common_gate(found: Sequence[Verified]) -> str:
+    """Return the gate that runs were made under.
+
+    Raises:
+        EvidenceError: They were made under different ones, or under none.
+    """
     named = {each.evidence.decision.gate for each in found if each.evidence.decision}
     if len(named) == 1:
         return named.pop()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.errors import ConfigError
+from conformance.obstacles import first_obstacle
 from conformance.option_texts import SAMPLE, PathOrSample, absolute_path, path_or_sample
 from conformance.options import OPTIONS, STANDARD_IMAGENET, Option
 from conformance.spec import load_spec, model_names
@@ -148,5 +149,6 @@ def _require(
         f"--{option} names nothing that can be read",
         got=path,
         expected=expected,
+        where=first_obstacle(Path(path)),
         next_step=f"{correct}, or give --{option}=sample" if parse is path_or_sample else correct,
     )

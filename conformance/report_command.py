@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from conformance.bundle_commands import add_gates, joint_decision
 from conformance.config import SAMPLE, STANDARD_IMAGENET
 from conformance.evidence.report.page import write_report
 
@@ -14,15 +15,20 @@ VARIABLE = "CONFORMANCE_IMAGENET"
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``report`` to the command line."""
-    text = "write one HTML file that shows what is in a bundle"
+    text = "write one HTML file that shows what is in a bundle, or in several on one subject"
     parser = commands.add_parser("report", help=text, description=text)
     parser.set_defaults(run=report_bundle)
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that a run wrote")
+    parser.add_argument(
+        "bundles", metavar="BUNDLE", type=Path, nargs="+", help="folder that a run wrote"
+    )
+    parser.add_argument("--gate", metavar="NAME", help="that joins several; default: the runs' own")
+    add_gates(parser)
     parser.add_argument(
         "--output",
         metavar="FILE",
         type=Path,
-        help="default: BUNDLE.html beside the bundle, whose own files a statement names",
+        help="default: BUNDLE.html beside the bundle, whose own files a statement names; of "
+        "several beside the first, with every name",
     )
     parser.add_argument(
         "--imagenet",
@@ -39,16 +45,21 @@ def report_bundle(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is.
 
     Raises:
-        EvidenceError: The bundle cannot be read, or the page cannot be written.
+        EvidenceError: A bundle cannot be read, the page cannot be written, or several bundles
+            contradict themselves or are not on one subject.
         DatasetError: The named folder of images is not there.
     """
-    bundle: Path = arguments.bundle
-    output = arguments.output or bundle.absolute().with_name(f"{bundle.absolute().name}.html")
+    bundles = [bundle.absolute() for bundle in arguments.bundles]
+    decision = None
+    if len(bundles) > 1:
+        decision = joint_decision(bundles, arguments.gate or "", arguments.gates)
+    name = "+".join(bundle.name for bundle in bundles)
     path = write_report(
-        bundle,
-        output,
+        *bundles,
+        output=arguments.output or bundles[0].with_name(f"{name}.html"),
         images=arguments.imagenet or _known_images(),
         thumbnails=not arguments.no_thumbnails,
+        decision=decision,
     )
     print(f"report: {path}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -32,11 +33,24 @@ def write_whole(content: bytes | memoryview, target: Path) -> None:
         raise _unwritable(target, error) from error
 
 
+def remove_earlier(target: Path) -> None:
+    """Remove the file of an earlier run, if there is one, so that a failure leaves none.
+
+    Raises:
+        ConformanceError: It is there and cannot be removed; names it.
+    """
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+
+
 def _unwritable(target: Path, error: OSError) -> ConformanceError:
+    absent = error.errno == errno.ENOENT
     return ConformanceError(
         "a file cannot be written",
         got=error,
         expected="room and permission to write",
         where={"file": target},
-        next_step="free some space, or give another folder",
+        next_step="make the folder first" if absent else "free some space, or give another folder",
     )

@@ -129,7 +129,7 @@ def _from_files(args: argparse.Namespace, chip: OpenChip, target: Path | None) -
     say(f"[INFO] warm up {args.warmup_count} done")
     started_s = seconds()
     sharers = chip.sharers()
-    outputs = [chip.session.infer(feed) for feed in files.batches(inputs, count)]
+    outputs = list(chip.session.infer_each(files.batches(inputs, count)))
     times = chip.clock.batch_ms(len(outputs), max(sharers, chip.sharers()))
     wait_until(started_s + sum(times) / 1000)
     _progress(len(outputs), started_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -157,12 +158,19 @@ def _rows(
     args: BenchmarkArgs, chip: OpenChip, lines: list[ImageLine]
 ) -> Iterator[tuple[Values, ...]]:
     size = chip.session.model.input_bytes // args.batch
-    for start in range(0, len(lines), args.batch):
-        images = [_image(line, size) for line in lines[start : start + args.batch]]
+    rows = (
+        row
+        for outputs in chip.session.infer_each(_feeds(args.batch, size, lines))
+        for row in zip(*outputs, strict=True)
+    )
+    return islice(rows, len(lines))
+
+
+def _feeds(batch: int, size: int, lines: list[ImageLine]) -> Iterator[bytes]:
+    for start in range(0, len(lines), batch):
+        images = [_image(line, size) for line in lines[start : start + batch]]
         # The last batch is filled up; what with is not documented.
-        padding = bytes(size) * (args.batch - len(images))
-        outputs = chip.session.infer(b"".join(images) + padding)
-        yield from list(zip(*outputs, strict=True))[: len(images)]
+        yield b"".join(images) + bytes(size) * (batch - len(images))
 
 
 def _image(line: ImageLine, size: int) -> bytes:

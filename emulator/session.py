@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +56,24 @@ class ChipSession:
         feeds[first.name] = np.frombuffer(feed, first.dtype).reshape(first.shape)
         names = [spec.name for spec in self.model.outputs]
         return [np.asarray(value) for value in self._session.run(names, feeds)]
+
+    def infer_each(self, feeds: Iterable[bytes]) -> Iterator[list[Values]]:
+        """Run many batches, in their order, on every processor that this process may use.
+
+        One thread alone computes a batch, so that its bits do not depend on how many there are.
+        """
+        processors = len(os.sched_getaffinity(0))
+        pool = ThreadPoolExecutor(processors)
+        pending: deque[Future[list[Values]]] = deque()
+        try:
+            for feed in feeds:
+                pending.append(pool.submit(self.infer, feed))
+                if len(pending) > processors:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def load(path: Path, state: BoardState) -> ChipSession:

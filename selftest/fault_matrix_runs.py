@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from conformance.check import Check
 from conformance.evidence.record import OutcomeRecord, Record
@@ -57,21 +58,34 @@ class Outcome:
 
 @dataclass(frozen=True)
 class FaultBench:
-    """Where the rows of one worker run."""
+    """Where the rows of one worker run.
+
+    Attributes:
+        folder: This worker's own.
+        shared: What all workers of pytest share: the photographs and the warm store.
+        server: Runs the suite.
+        board: This worker's board.
+    """
 
     folder: Path
+    shared: Path
     server: FaultServer
     board: EmulatedBoard
 
     @property
     def store(self) -> Path:
-        """The artifact store."""
-        return self.folder / "store"
+        """The artifact store, the same for all workers."""
+        return self.shared / "store"
+
+    @property
+    def images(self) -> Path:
+        """The photographs, the same for all workers."""
+        return self.shared / "imagenet"
 
     @property
     def names(self) -> list[str]:
         """Stems of the photographs, in order."""
-        return sorted(path.stem for path in (self.folder / "imagenet" / "val").iterdir())
+        return sorted(path.stem for path in (self.images / "val").iterdir())
 
     @property
     def options(self) -> list[str]:
@@ -79,12 +93,19 @@ class FaultBench:
         return [
             "--board=emulated",
             f"--weights={WEIGHTS if WEIGHTS.exists() else 'sample'}",
-            f"--imagenet={self.folder / 'imagenet'}",
+            f"--imagenet={self.images}",
         ]
 
-    def warm_up(self) -> Outcome:
-        """Fill the store by a run of every claim about the board."""
-        return self.run("warm", [*ALL_ON_BOARD, "--batch=1,16", "--tune=run"])
+    def warm_up(self) -> None:
+        """Fill the store by a run of every claim about the board, unless a worker has done so."""
+        filled = self.shared / "filled"
+        with FileLock(self.shared / "filling.lock"):
+            if filled.exists():
+                return
+            prepare_photographs(self.images)
+            warm = self.run("warm", [*ALL_ON_BOARD, "--batch=1,16", "--tune=run"])
+            assert warm.status == 0, warm.output
+            filled.touch()
 
     def clean(self, seed: int) -> Outcome:
         """Run every claim about the board, which is another one of its kind."""
@@ -137,10 +158,12 @@ class FaultBench:
         return copy
 
 
-def make_bench(folder: Path, server: FaultServer) -> FaultBench:
-    """Make a board and a folder of photographs."""
-    prepare_photographs(folder / "imagenet")
-    return FaultBench(folder, server, install(folder / "board"))
+def make_bench(folder: Path, shared: Path, server: FaultServer) -> FaultBench:
+    """Make a board, and a folder of photographs and a warm store where there are none yet."""
+    shared.mkdir(parents=True, exist_ok=True)
+    bench = FaultBench(folder, shared, server, install(folder / "board"))
+    bench.warm_up()
+    return bench
 
 
 def prepare_photographs(target: Path) -> None:

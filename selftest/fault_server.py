@@ -179,6 +179,7 @@ def _run_suite(ask: Ask) -> int:
 
     arguments = list(ask.arguments)
     fault_causes.keep_to_itself(Path(ask.folder))
+    fault_causes.look_twice()
     if ask.hasty:
         fault_causes.hurry()
     if ask.cause:

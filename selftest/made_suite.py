@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.evidence.bundle import Evidence
 from conformance.evidence.bundle_files import read_evidence
+from selftest.warm_pytest import warm_pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Other people's plugins take most of the time of so small a run.
@@ -105,18 +106,12 @@ class Suite:
         with (self.folder / "conftest.py").open("a") as stream:
             stream.write(text)
 
-    def start(
-        self, *arguments: str, gate: str = "host", environ: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        """Start a run without waiting for its end."""
-        shutil.rmtree(self.evidence, ignore_errors=True)
-        words = [sys.executable, "-m", "pytest", f"--evidence={self.evidence}", *arguments]
-        if "-n" in arguments:
-            words += ["-p", "xdist.plugin"]
+    def start(self, *arguments: str, gate: str = "host") -> subprocess.Popen[str]:
+        """Start a run in a process of its own, without waiting for its end."""
         return subprocess.Popen(
-            [*words, f"--gate={gate}"] if gate else words,
+            [sys.executable, "-m", "pytest", *self._words(arguments, gate)],
             cwd=self.folder,
-            env=os.environ | BARE | dict(environ or {}),
+            env=os.environ | BARE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -126,9 +121,16 @@ class Suite:
         self, *arguments: str, gate: str = "host", environ: Mapping[str, str] | None = None
     ) -> Ended:
         """Run to the end."""
-        started = self.start(*arguments, gate=gate, environ=environ)
-        output, _ = started.communicate(timeout=120)
-        return Ended(started.returncode, output, self.evidence)
+        status, output = warm_pytest().run(
+            self._words(arguments, gate), self.folder, os.environ | BARE | dict(environ or {})
+        )
+        return Ended(status, output, self.evidence)
+
+    def _words(self, arguments: Sequence[str], gate: str) -> list[str]:
+        shutil.rmtree(self.evidence, ignore_errors=True)
+        words = [f"--evidence={self.evidence}", *arguments]
+        words += ["-p", "xdist.plugin"] if "-n" in arguments else []
+        return [*words, f"--gate={gate}"] if gate else words
 
     def run_and_signal(self, number: signal.Signals, *arguments: str, gate: str = "host") -> Ended:
         """Run, and send a signal as soon as the test writes the file `reached`."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,260 +25,276 @@ from conformance.errors import (
     DumpError,
     ToolError,
 )
-from selftest.fake_tools import environment, om_bytes, sample, tool
+from emulator.marker import MARK
+from selftest.emulated import FLOAT_BYTES, SIDE, Bench, random_images
+from selftest.published import environment, sample
+from selftest.replayed_tools import Replay, Spoil, adds
 
-INPUT_BYTES = 12
+INPUT_BYTES = FLOAT_BYTES
 IMAGES = 5
-Change = dict[str, object]
 BATCH = 4
-
-# Plays `python -m ais_bench`: called with `-m ais_bench` in front.
-FAKE = """
-import json, math, os, shutil, signal, sys, time
-from pathlib import Path
-change = json.loads({change!r})
-assert sys.argv[1:3] == ["-m", "ais_bench"]
-Path("argv.json").write_text(json.dumps(sys.argv[3:]))
-given = dict(word[2:].split("=", 1) for word in sys.argv[3:])
-real_batch = change.get("batch", {batch})
-mean = 0.5
-facts = []
-if "input" in given:
-    files = sorted(Path(given["input"]).iterdir())
-    runs = math.ceil(len(files) / real_batch)
-    outputs = Path(given["output"], given["output_dirname"])
-    outputs.mkdir()
-    for path in files[: change.get("images", len(files))]:
-        stem = path.name.split(".", 1)[0]
-        (outputs / (stem + "_0." + given["outfmt"].lower())).write_text("1 2 3 ")
-    summary = {{"npu_compute_time_list": change.get("times", [mean] * runs)}}
-    name = change.get("summary", str(outputs) + "_summary.json")
-    if name:
-        Path(name).write_text(change.get("summary_text", json.dumps(summary)))
-    facts.append(f"get filesperbatch files0 size:12 tensor0size:48 filesperbatch:{{real_batch}}"
-                 f" runcount:{{runs}}")
-    factor = int(given["batchsize"])
-else:
-    facts.append(f"try get model batchsize:{{real_batch}}")
-    factor = real_batch
-factor = change.get("factor", factor)
-facts += [
-    f"NPU_compute_time (ms): min = 0.4, max = 0.6, mean = {{mean}}, median = 0.5,"
-    " percentile(99%) = 0.6",
-    f"throughput 1000*batchsize.mean({{factor}})/NPU_compute_time.mean({{mean}}):"
-    f" {{1000 * factor / mean}}",
-]
-for fact in change.get("facts", facts):
-    print("[INFO] " + fact)
-print(change.get("text", ""), flush=True)
-time.sleep(change.get("sleep", 0))
-for path, content in change.get("write", []):
-    Path(path).write_text(content)
-if change.get("kill"):
-    os.kill(os.getpid(), signal.SIGKILL)
-if change.get("raise"):
-    raise RuntimeError(change["raise"])
-sys.exit(change.get("status", 0))
-"""
+RESULT = "result/result_bs4"
+SUMMARY = "result/result_bs4_summary.json"
+Edit = Callable[[Path], object]
 
 
-def fake(folder: Path, change: Change | None = None) -> AisBenchTool:
-    code = FAKE.format(change=json.dumps(change or {}), batch=BATCH)
-    return AisBenchTool(tool(folder / "python3", code), environment(), device_id=2)
+def output(number: int, suffix: str = "txt") -> str:
+    return f"ILSVRC2012_val_{number:08}_0.{suffix}"
 
 
-def write_inputs(folder: Path, size: int = INPUT_BYTES) -> Path:
+def lose(*numbers: int) -> Edit:
+    """Remove the outputs of some images."""
+
+    def edit(work: Path) -> None:
+        for number in numbers:
+            (work / RESULT / output(number)).unlink()
+
+    return edit
+
+
+def write(name: str, text: str) -> Edit:
+    """Write a file, also a new one."""
+    return lambda work: (work / name).write_text(text)
+
+
+def shorten(work: Path) -> None:
+    summary = json.loads((work / SUMMARY).read_text())
+    summary["npu_compute_time_list"] = summary["npu_compute_time_list"][:1]
+    (work / SUMMARY).write_text(json.dumps(summary))
+
+
+def swapped(pattern: str, new: str) -> Callable[[str], str]:
+    """Print another text in the place of what a pattern finds, which must be there."""
+
+    def change(printed: str) -> str:
+        changed, count = re.subn(pattern, new, printed)
+        assert count
+        return changed
+
+    return change
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tool to be driven, and where."""
+
+    bench: Bench
+    replay: Replay
+    folder: Path
+
+    def tool(self, spoil: Spoil | None = None) -> AisBenchTool:
+        self.replay.spoils = {"ais_bench": spoil or Spoil()}
+        return AisBenchTool(self.bench.board.python, environment(OMP_NUM_THREADS="1"), device_id=2)
+
+    def om(self) -> Path:
+        om = self.folder / "squeezenet1_1_bs4.om"
+        shutil.copyfile(self.bench.folder / "model_bs4.om", om)
+        om.chmod(0o666)
+        return om
+
+    def infer(
+        self,
+        spoil: Spoil | None = None,
+        *,
+        inputs: Path | None = None,
+        output_format: OutputFormat = "TXT",
+    ) -> AisBenchRun:
+        inputs = inputs or write_inputs(self.folder)
+        return self.tool(spoil).infer(
+            self.om(),
+            Inputs(inputs, self.folder / "images.info", (SIDE, SIDE), INPUT_BYTES),
+            batch=BATCH,
+            folder=self.folder / "work",
+            output_format=output_format,
+        )
+
+
+@pytest.fixture
+def place(standing: Bench, replay: Replay, tmp_path: Path) -> Place:
+    return Place(standing, replay, tmp_path)
+
+
+def write_inputs(folder: Path, copies: int = 1) -> Path:
     prepared = folder / "prep_dataset"
-    prepared.mkdir(mode=0o700)
-    for number in range(1, IMAGES + 1):
-        (prepared / f"ILSVRC2012_val_{number:08}.bin").write_bytes(bytes(size))
+    prepared.mkdir(mode=0o700, parents=True)
+    for number, image in enumerate(random_images(IMAGES, seed=0), start=1):
+        (prepared / f"ILSVRC2012_val_{number:08}.bin").write_bytes(image.tobytes() * copies)
     return prepared
-
-
-def write_om(folder: Path) -> Path:
-    om = folder / "squeezenet1_1_bs4.om"
-    om.write_bytes(om_bytes())
-    om.chmod(0o666)
-    return om
-
-
-def infer(
-    folder: Path,
-    change: Change | None = None,
-    *,
-    inputs: Path | None = None,
-    output_format: OutputFormat = "TXT",
-    limit_s: float = 30,
-) -> AisBenchRun:
-    return fake(folder, change).infer(
-        write_om(folder),
-        Inputs(inputs or write_inputs(folder), folder / "images.info", (224, 224), INPUT_BYTES),
-        batch=BATCH,
-        folder=folder / "work",
-        output_format=output_format,
-        limit_s=limit_s,
-    )
 
 
 # --- driving --------------------------------------------------------------------------------------
 
 
-def test_the_command_is_the_readmes(tmp_path: Path) -> None:
-    infer(tmp_path)
-    assert json.loads((tmp_path / "work/argv.json").read_text()) == [
+def test_the_command_is_the_readmes(place: Place) -> None:
+    place.infer()
+    (command, _), *_ = place.replay.calls
+    assert list(command[1:]) == [
+        "-m",
+        "ais_bench",
         "--model=squeezenet1_1_bs4.om",
         "--device=2",
         "--batchsize=4",
-        f"--input={tmp_path}/prep_dataset",
+        f"--input={place.folder}/prep_dataset",
         "--output=result",
         "--output_dirname=result_bs4",
         "--outfmt=TXT",
     ]
 
 
-def test_a_good_run_tells_outputs_figures_and_times(tmp_path: Path) -> None:
-    done = infer(tmp_path)
-    assert done.outputs.folder == tmp_path / "work/result/result_bs4"
-    assert done.outputs.names == tuple(f"ILSVRC2012_val_{n:08}_0.txt" for n in range(1, 6))
-    assert done.perf.throughput_fps == 8000
-    assert (done.perf.batch, done.perf.run_count, done.perf.times_ms) == (4, 2, (0.5, 0.5))
-    assert done.figures_path == tmp_path / "work/result/result_bs4_summary.json"
-    assert (done.notes, done.emulated) == ((), False)
+def test_a_good_run_tells_outputs_figures_and_times(place: Place) -> None:
+    done = place.infer()
+    assert done.outputs.folder == place.folder / "work" / RESULT
+    assert done.outputs.names == tuple(map(output, range(1, 6)))
+    assert (done.perf.batch, done.perf.run_count, len(done.perf.times_ms)) == (4, 2, 2)
+    mean_ms = sum(done.perf.times_ms) / 2
+    assert done.perf.throughput_fps == pytest.approx(4000 / mean_ms)
+    assert done.figures_path == place.folder / "work" / SUMMARY
+    assert (done.notes, done.emulated) == ((), True)
 
 
 @pytest.mark.parametrize("output_format", ["BIN", "NPY"])
-def test_other_formats_have_other_suffixes(tmp_path: Path, output_format: OutputFormat) -> None:
-    done = infer(tmp_path, output_format=output_format)
-    assert done.outputs.names[0] == f"ILSVRC2012_val_00000001_0.{output_format.lower()}"
+def test_other_formats_have_other_suffixes(place: Place, output_format: OutputFormat) -> None:
+    done = place.infer(output_format=output_format)
+    assert done.outputs.names[0] == output(1, output_format.lower())
 
 
-def test_the_model_and_folders_are_as_its_checks_demand(tmp_path: Path) -> None:
-    infer(tmp_path)
-    work = tmp_path / "work"
+def test_the_model_and_folders_are_as_its_checks_demand(place: Place) -> None:
+    place.infer()
+    work = place.folder / "work"
     assert (work / "squeezenet1_1_bs4.om").stat().st_mode & 0o777 == 0o600
     assert (work / "result").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", ["sumary.json", "summary.json"])
-def test_a_summary_among_the_outputs_is_moved_out(tmp_path: Path, name: str) -> None:
-    done = infer(tmp_path, {"summary": f"result/result_bs4/{name}"})
-    assert done.figures_path == tmp_path / "work/result/result_bs4_summary.json"
-    assert done.perf.times_ms == (0.5, 0.5)
+def test_a_summary_among_the_outputs_is_moved_out(place: Place, name: str) -> None:
+    done = place.infer(Spoil(edit=lambda work: (work / SUMMARY).rename(work / RESULT / name)))
+    assert done.figures_path == place.folder / "work" / SUMMARY
+    assert len(done.perf.times_ms) == 2
     assert len(list(done.outputs.folder.iterdir())) == IMAGES
 
 
-def test_a_missing_summary_and_odd_times_are_noted(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    assert infer(tmp_path / "a", {"summary": ""}).notes == ("this version wrote no summary",)
-    (tmp_path / "b").mkdir()
-    assert infer(tmp_path / "b", {"times": [0.5]}).notes == ("1 times for 2 batches",)
+@pytest.mark.parametrize(
+    ("edit", "note"),
+    [
+        (lambda work: (work / SUMMARY).unlink(), "this version wrote no summary"),
+        (shorten, "1 times for 2 batches"),
+    ],
+)
+def test_a_missing_summary_and_odd_times_are_noted(place: Place, edit: Edit, note: str) -> None:
+    assert place.infer(Spoil(edit=edit)).notes == (note,)
 
 
-def test_the_mark_of_an_emulator_and_warnings_are_seen(tmp_path: Path) -> None:
+def test_the_mark_of_an_emulator_and_warnings_are_seen(place: Place) -> None:
     warning = "[WARNING] aclruntime version:0.0.1 is lower please update"
-    done = infer(tmp_path, {"text": f"ASCEND-EMULATOR\n{warning}"})
+    done = place.infer(Spoil(text=adds(warning)))
     assert (done.emulated, done.notes) == (True, (warning,))
+    place = Place(place.bench, place.replay, place.folder / "unmarked")
+    assert not place.infer(Spoil(text=swapped(MARK, ""))).emulated
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "words"),
+    ("spoil", "kind", "words"),
     [
-        ({"status": 1}, ToolError, "exit status 1"),
-        ({"status": 2, "text": "om path:x.om is illegal. Please check."}, ToolError, "scratch"),
-        ({"raise": "[1][ACL:invalid parameter]",
-          "text": "[ERROR] load model from file failed, model file is X.om"}, ToolError,
-         "another SoC"),
-        ({"text": "EL003: The argument is invalid.\n[ERROR] acl open device 0 failed"}, BoardError,
+        (Spoil(status=1), ToolError, "exit status 1"),
+        (Spoil(status=2, text=adds("om path:x.om is illegal. Please check.")), ToolError,
+         "scratch"),
+        (Spoil(status=1, text=adds("[ERROR] load model from file failed, model file is X.om")),
+         ToolError, "another SoC"),
+        (Spoil(text=adds("EL003: The argument is invalid.\n[ERROR] acl open device 0 failed")),
+         BoardError, "chip cannot be opened"),
+        (Spoil(status=1, text=adds("RuntimeError: SetDevice failed.ret=507033")), BoardError,
          "chip cannot be opened"),
-        ({"raise": "SetDevice failed.ret=507033"}, BoardError, "chip cannot be opened"),
-        ({"raise": "x", "text": "[ERROR] arg0 tensorsize: 196608 filesize: 602112 not match"},
+        (Spoil(status=1,
+               text=adds("[ERROR] arg0 tensorsize: 196608 filesize: 602112 not match")),
          ToolError, "float32 inputs belong to float32 models"),
-        ({"raise": "save out files error array shape"}, ToolError, "wrong size"),
-        ({"text": "[ERROR] the dynamic_batch_size parameter is not specified for model conversion"},
-         ToolError, "one batch size"),
-        ({"kill": True, "images": 3}, ToolError, "3 of 5 outputs written"),
-        ({"images": 4}, DumpError, "1 missing: ILSVRC2012_val_00000005_0.txt"),
-        ({"write": [["result/result_bs4/more_0.txt", "1"]]}, DumpError, "1 extra: more_0.txt"),
-        ({"facts": []}, ToolError, "no line with a throughput"),
-        ({"facts": ["throughput x: 0"]}, ToolError, "above 0"),
-        ({"facts": ["throughput x: nan"]}, ToolError, "above 0"),
+        (Spoil(status=1, text=adds("RuntimeError: save out files error array shape")), ToolError,
+         "wrong size"),
+        (Spoil(text=adds("[ERROR] the dynamic_batch_size parameter is not specified for model "
+                         "conversion")), ToolError, "one batch size"),
+        (Spoil(status=-signal.SIGKILL, edit=lose(4, 5)), ToolError, "3 of 5 outputs written"),
+        (Spoil(edit=lose(5)), DumpError, f"1 missing: {output(5)}"),
+        (Spoil(edit=write(f"{RESULT}/more_0.txt", "1")), DumpError, "1 extra: more_0.txt"),
+        (Spoil(text=swapped(r"(?m)^.*throughput .*$", "")), ToolError,
+         "no line with a throughput"),
+        (Spoil(text=swapped(r"(throughput .*: ).*", r"\g<1>0")), ToolError, "above 0"),
+        (Spoil(text=swapped(r"(throughput .*: ).*", r"\g<1>nan")), ToolError, "above 0"),
         # One float32 file taken for four uint8 images: files per batch is a quarter.
-        ({"batch": 1}, ToolError, "batch 4"),
-        ({"batch": 16}, ToolError, "batch 16"),
-        ({"factor": 16}, ToolError, "1000 x 4 / 0.5"),
-        ({"summary_text": "{"}, ToolError, "a JSON object"),
-        ({"summary_text": "[]"}, ToolError, "a JSON object"),
+        (Spoil(text=swapped("filesperbatch:4", "filesperbatch:1")), ToolError, "batch 4"),
+        (Spoil(text=swapped("filesperbatch:4", "filesperbatch:16")), ToolError, "batch 16"),
+        (Spoil(text=swapped(r"(throughput .*: )", r"\g<1>4")), ToolError, "1000 x 4 / "),
+        (Spoil(edit=write(SUMMARY, "{")), ToolError, "a JSON object"),
+        (Spoil(edit=write(SUMMARY, "[]")), ToolError, "a JSON object"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_believed_is_an_error(
-    tmp_path: Path, change: dict[str, object], kind: type[ConformanceError], words: str
+    place: Place, spoil: Spoil, kind: type[ConformanceError], words: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        infer(tmp_path, change)
+        place.infer(spoil)
     assert type(caught.value) is kind
     assert words in str(caught.value)
-    assert str(tmp_path / "work") in str(caught.value)
+    assert str(place.folder / "work") in str(caught.value)
 
 
-def test_a_hanging_tool_is_stopped_and_says_how_far_it_came(tmp_path: Path) -> None:
+def test_a_hanging_tool_is_stopped_and_says_how_far_it_came(place: Place) -> None:
     with pytest.raises(ToolError) as caught:
-        infer(tmp_path, {"images": 2, "sleep": 60}, limit_s=1.5)
+        place.infer(Spoil(stopped=True, status=-signal.SIGTERM, edit=lose(3, 4, 5)))
     assert "time limit" in str(caught.value)
     assert "2 of 5 outputs written" in str(caught.value)
 
 
-def test_uint8_inputs_for_a_float32_model_are_refused_before_the_run(tmp_path: Path) -> None:
+def test_uint8_inputs_for_a_float32_model_are_refused_before_the_run(place: Place) -> None:
     with pytest.raises(DatasetError, match="wrong size"):
-        infer(tmp_path, inputs=write_inputs(tmp_path, 4 * INPUT_BYTES))
-    assert not (tmp_path / "work/argv.json").exists()
+        place.infer(inputs=write_inputs(place.folder, copies=4))
+    assert not place.replay.calls
 
 
-def test_two_inputs_with_one_stem_up_to_the_first_dot_are_refused(tmp_path: Path) -> None:
-    inputs = write_inputs(tmp_path)
+def test_two_inputs_with_one_stem_up_to_the_first_dot_are_refused(place: Place) -> None:
+    inputs = write_inputs(place.folder)
     (inputs / "ILSVRC2012_val_00000001.copy.bin").write_bytes(bytes(INPUT_BYTES))
     with pytest.raises(DatasetError, match="share one output"):
-        infer(tmp_path, inputs=inputs)
+        place.infer(inputs=inputs)
 
 
-def test_an_input_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
-    inputs = write_inputs(tmp_path)
+def test_an_input_folder_that_others_may_write_is_refused(place: Place) -> None:
+    inputs = write_inputs(place.folder)
     require_private(inputs)
     inputs.chmod(0o775)
     with pytest.raises(DatasetError, match="does not take this folder") as caught:
-        infer(tmp_path, inputs=inputs)
+        place.infer(inputs=inputs)
     assert f"chmod go-w {inputs}" in str(caught.value)
-    link = tmp_path / "link"
+    link = place.folder / "link"
     link.symlink_to(inputs)
     with pytest.raises(DatasetError, match="does not take") as caught:
         require_private(link)
     assert "a link" in str(caught.value)
 
 
-def test_a_path_with_a_blank_is_refused_before_the_run(tmp_path: Path) -> None:
-    folder = tmp_path / "my scratch"
+def test_a_path_with_a_blank_is_refused_before_the_run(place: Place) -> None:
+    folder = place.folder / "my scratch"
     folder.mkdir()
     with pytest.raises(ToolError, match="does not take this path") as caught:
-        infer(folder)
+        Place(place.bench, place.replay, folder).infer()
     assert "' '" in str(caught.value)
 
 
 # --- pure inference -------------------------------------------------------------------------------
 
 
-def test_pure_inference_lets_the_tool_read_the_batch_from_the_model(tmp_path: Path) -> None:
-    done = fake(tmp_path).measure_pure(
-        write_om(tmp_path), batch=BATCH, loops=50, folder=tmp_path / "work"
-    )
-    assert (done.perf.throughput_fps, done.perf.batch, done.notes) == (8000, 4, ())
+def test_pure_inference_lets_the_tool_read_the_batch_from_the_model(place: Place) -> None:
+    work = place.folder / "work"
+    done = place.tool().measure_pure(place.om(), batch=BATCH, loops=50, folder=work)
+    assert (done.perf.batch, done.notes) == (4, ())
+    mean_ms = done.perf.compute_time_ms["mean"]
+    assert done.perf.throughput_fps == pytest.approx(4000 / mean_ms)
     assert done.run.argv[3:] == ("--model=squeezenet1_1_bs4.om", "--device=2", "--loop=50")
 
 
-def test_pure_inference_of_another_batch_is_refused(tmp_path: Path) -> None:
+def test_pure_inference_of_another_batch_is_refused(place: Place) -> None:
+    work = place.folder / "work"
     with pytest.raises(ToolError, match="cannot be used") as caught:
-        fake(tmp_path, {"batch": 16}).measure_pure(
-            write_om(tmp_path), batch=BATCH, loops=50, folder=tmp_path / "work"
-        )
-    assert "batch 16" in str(caught.value)
+        place.tool().measure_pure(place.om(), batch=16, loops=50, folder=work)
+    assert "batch 4" in str(caught.value)
 
 
 # --- texts ----------------------------------------------------------------------------------------

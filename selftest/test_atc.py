@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,66 +28,102 @@ from conformance.ascend.om_description import (
 from conformance.ascend.tuning import bank_sha256, tune
 from conformance.ascend.tuning_needs import TuningNeeds
 from conformance.errors import ToolError
-from conformance.spec import Variant, load_spec
-from selftest.fake_tools import environment, om_bytes, sample, tool
+from conformance.spec import ModelSpec, Variant, load_spec
+from emulator import EmulatedBoard
+from selftest.emulated import SIDE, Bench, classifier
+from selftest.hosts import small_spec
+from selftest.published import environment, om_bytes, sample
+from selftest.replayed_tools import Replay, Spoil, says
 
 SPEC = load_spec("squeezenet1_1")
+SMALL_SPEC = small_spec()
 SMALL = TuningNeeds(memory_gib=0, disk_gib=0)
 
-FAKE_ATC = """
-import json, os, signal, sys, time
-from pathlib import Path
-answer = json.loads({answer!r})
-given = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
-Path("seen.json").write_text(json.dumps({{"given": given, "env": dict(os.environ)}}))
-if "auto_tune_mode" in given and answer.get("tuning"):
-    answer = answer["tuning"]
-if answer.get("om"):
-    Path(answer.get("name") or given["output"] + ".om").write_bytes(bytes.fromhex(answer["om"]))
-print(answer["text"], end="", flush=True)
-time.sleep(answer.get("sleep", 0))
-if answer.get("kill"):
-    os.kill(os.getpid(), signal.SIGKILL)
-sys.exit(answer["status"])
-"""
-Answer = dict[str, object]
+OM = "squeezenet1_1_bs16.om"
+Edit = Callable[[Path], object]
 
 
-def answer(
-    text: str = "success", status: int = 0, om: bytes = om_bytes(), **more: object
-) -> Answer:
-    return {"text": sample(f"atc/{text}.txt"), "status": status, "om": om.hex(), **more}
-
-
-def refused(text: str, status: int = 255) -> Answer:
-    return answer(text, status, b"")
-
-
-def fake_atc(folder: Path, reply: Answer) -> Path:
-    return tool(folder / "bin/atc", FAKE_ATC.format(answer=json.dumps(reply)))
-
-
-def conversion(folder: Path, variant: Variant = "float32") -> Conversion:
+def conversion(folder: Path, variant: Variant = "float32", spec: ModelSpec = SPEC) -> Conversion:
     onnx = folder / "squeezenet1_1.onnx"
-    onnx.write_bytes(b"onnx")
-    return conversion_of(SPEC, onnx, batch=16, soc_version="Ascend310", variant=variant)
+    onnx.write_bytes(classifier().SerializeToString())
+    return conversion_of(spec, onnx, batch=16, soc_version="Ascend310", variant=variant)
 
 
-def run_atc(
-    folder: Path, reply: Answer, *, limit_s: float = 20, variant: Variant = "float32"
-) -> ConvertedModel:
-    return convert(
-        conversion(folder, variant),
-        atc=fake_atc(folder, reply),
-        environment=environment(HOME=str(folder)),
-        folder=folder / "work",
-        limit_s=limit_s,
-    )
+def prints(name: str, before: str = "") -> Callable[[str], str]:
+    """Print what a real ATC printed."""
+    return says(before + sample(f"atc/{name}.txt"))
 
 
-def seen(folder: Path) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = json.loads((folder / "seen.json").read_text())
-    return found
+def lose(work: Path) -> None:
+    (work / OM).unlink()
+
+
+def refuses(name: str, before: str = "", status: int = 255) -> Spoil:
+    return Spoil(text=prints(name, before), status=status, edit=lose)
+
+
+def write(content: bytes) -> Edit:
+    """Write another model."""
+    return lambda work: (work / OM).write_bytes(content)
+
+
+def move(new: str) -> Edit:
+    """Give the model another name."""
+    return lambda work: (work / OM).rename(work / new)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where ATC and AOE are driven."""
+
+    board: EmulatedBoard
+    replay: Replay
+    folder: Path
+
+    def convert(self, spoil: Spoil | None = None, variant: Variant = "float32") -> ConvertedModel:
+        self.replay.spoils = {"atc": spoil or Spoil()}
+        return convert(
+            conversion(self.folder, variant, SMALL_SPEC),
+            atc=self.board.bin / "atc",
+            environment=environment(HOME=str(self.folder)),
+            folder=self.folder / "work",
+        )
+
+    def tune(
+        self,
+        spoils: Mapping[str, Spoil] | None = None,
+        *,
+        variant: Variant = "float32",
+        aoe: bool = True,
+        needs: TuningNeeds = SMALL,
+    ) -> tuning.TunedModel:
+        self.replay.spoils = dict(spoils or {})
+        return tune(
+            conversion(self.folder, variant, SMALL_SPEC),
+            atc=self.board.bin / "atc",
+            aoe=self.board.bin / "aoe" if aoe else None,
+            environment=environment(),
+            folder=self.folder / "tuned",
+            device_id=2,
+            needs=needs,
+        )
+
+    def given(self, call: int = 0) -> dict[str, str]:
+        """Return the options of a call."""
+        words = self.replay.calls[call][0][1:]
+        return dict(word.removeprefix("--").split("=", 1) for word in words)
+
+
+@pytest.fixture
+def place(standing: Bench, replay: Replay, tmp_path: Path) -> Place:
+    """ATC of CANN 5.0.1, which still tunes."""
+    return Place(standing.board, replay, tmp_path)
+
+
+@pytest.fixture
+def newer_place(newer: EmulatedBoard, replay: Replay, tmp_path: Path) -> Place:
+    """ATC of CANN 8.0, which leaves tuning to AOE."""
+    return Place(newer, replay, tmp_path)
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -107,12 +146,13 @@ def test_the_command_is_the_guides() -> None:
     assert "--log=error" in quiet.arguments
 
 
-def test_the_aipp_variant_has_its_own_flags_name_and_configuration(tmp_path: Path) -> None:
-    model = run_atc(tmp_path, answer(), variant="aipp")
-    given = seen(tmp_path / "work")["given"]
+def test_the_aipp_variant_has_its_own_flags_name_and_configuration(place: Place) -> None:
+    model = place.convert(variant="aipp")
+    given = place.given()
     assert (given["enable_small_channel"], given["insert_op_conf"]) == ("1", "aipp.config")
     assert model.om.name == "squeezenet1_1_bs16_aipp.om"
-    assert (tmp_path / "work/aipp.config").read_text() == aipp_config(SPEC.preprocess)
+    written = (place.folder / "work/aipp.config").read_text()
+    assert written == aipp_config(SMALL_SPEC.preprocess)
 
 
 def test_aipp_config_holds_the_published_numbers() -> None:
@@ -137,39 +177,43 @@ def test_aipp_config_holds_the_published_numbers() -> None:
 # --- what is believed -----------------------------------------------------------------------------
 
 
-def test_success_is_line_status_and_a_sound_model(tmp_path: Path) -> None:
-    model = run_atc(tmp_path, answer())
-    assert model.om == tmp_path / "work/squeezenet1_1_bs16.om"
-    assert model.header.payload_size == 5
-    assert (model.warnings, model.unclean, model.emulated) == ((), (), False)
-    assert model.run.stdout_path.read_text() == sample("atc/success.txt")
-    environ = seen(tmp_path / "work")["env"]
-    assert environ["TUNE_BANK_PATH"] == str(tmp_path / "work/bank")
-    assert list((tmp_path / "work/bank").iterdir()) == []
+def test_success_is_line_status_and_a_sound_model(place: Place) -> None:
+    model = place.convert()
+    work = place.folder / "work"
+    assert model.om == work / OM
+    assert model.header.payload_size == model.om.stat().st_size - 256
+    assert (model.warnings, model.unclean) == ((), ())
+    assert "ATC run success, welcome to the next use.\n" in model.run.stdout_path.read_text()
+    environ = place.replay.calls[0][1]
+    assert environ["TUNE_BANK_PATH"] == str(work / "bank")
+    assert list((work / "bank").iterdir()) == []
     assert "ASCEND_DEVICE_ID" not in environ
 
 
-def test_warnings_dots_and_import_warnings_are_no_failure(tmp_path: Path) -> None:
-    model = run_atc(tmp_path, answer("success-with-warnings"))
+def test_warnings_dots_and_import_warnings_are_no_failure(place: Place) -> None:
+    model = place.convert(Spoil(text=prints("success-with-warnings")))
     assert [message.code for message in model.warnings] == ["W11001"]
     assert model.unclean == ()
 
 
-def test_a_success_whose_log_speaks_of_errors_is_not_clean(tmp_path: Path) -> None:
-    reply = answer()
-    reply["text"] = "[ERROR] TBE: kernel failed\nEZ9999: Inner Error!\n" + sample("atc/success.txt")
-    assert run_atc(tmp_path, reply).unclean == (
-        "[ERROR] TBE: kernel failed",
-        "EZ9999: Inner Error!",
-    )
+def test_a_success_whose_log_speaks_of_errors_is_not_clean(place: Place) -> None:
+    lines = ("[ERROR] TBE: kernel failed", "EZ9999: Inner Error!")
+    model = place.convert(Spoil(text=prints("success", "\n".join(lines) + "\n")))
+    assert model.unclean == lines
 
 
-@pytest.mark.parametrize("where", ["tool", "file"])
-def test_the_mark_of_an_emulator_is_seen(tmp_path: Path, where: str) -> None:
-    reply = answer(om=om_bytes(user=b"ASCEND-EMULATOR")) if where == "file" else answer()
-    if where == "tool":
-        reply["text"] = f"ASCEND-EMULATOR 1\n{reply['text']}"
-    assert run_atc(tmp_path, reply).emulated
+@pytest.mark.parametrize(
+    ("spoil", "marked"),
+    [
+        (Spoil(text=prints("success")), True),
+        (Spoil(edit=write(om_bytes())), True),
+        (Spoil(text=prints("success"), edit=write(om_bytes())), False),
+    ],
+)
+def test_the_mark_of_an_emulator_is_seen_in_tool_and_file(
+    place: Place, spoil: Spoil, marked: bool
+) -> None:
+    assert place.convert(spoil).emulated is marked
 
 
 @pytest.mark.parametrize(
@@ -183,10 +227,10 @@ def test_the_mark_of_an_emulator_is_seen(tmp_path: Path, where: str) -> None:
     ],
 )
 def test_a_refused_model_is_the_subjects_failure_with_its_code(
-    tmp_path: Path, text: str, code: str, words: str, solution: str
+    place: Place, text: str, code: str, words: str, solution: str
 ) -> None:
     with pytest.raises(ConversionRefused) as caught:
-        run_atc(tmp_path, refused(text))
+        place.convert(refuses(text))
     error = caught.value
     assert error.message.code == code
     assert words in error.message.text
@@ -205,76 +249,55 @@ def test_a_refused_model_is_the_subjects_failure_with_its_code(
         ("numpy2", "numpy 2"),
     ],
 )
-def test_a_failure_that_is_not_the_models_is_an_error(
-    tmp_path: Path, text: str, words: str
-) -> None:
+def test_a_failure_that_is_not_the_models_is_an_error(place: Place, text: str, words: str) -> None:
     with pytest.raises(ToolError, match="ATC failed") as caught:
-        run_atc(tmp_path, refused(text))
+        place.convert(refuses(text))
     assert words in str(caught.value)
-    assert str(tmp_path / "work/atc.log") in str(caught.value)
+    assert str(place.folder / "work/atc.log") in str(caught.value)
 
 
-def test_a_refusal_hidden_behind_status_0_is_still_a_refusal(tmp_path: Path) -> None:
+def test_a_refusal_hidden_behind_status_0_is_still_a_refusal(place: Place) -> None:
     with pytest.raises(ConversionRefused, match="refuses the model"):
-        run_atc(tmp_path, refused("opset", status=0))
+        place.convert(refuses("opset", status=0))
 
 
-def test_a_stray_import_error_does_not_hide_that_the_model_is_refused(tmp_path: Path) -> None:
-    reply = refused("opset")
-    reply["text"] = f"ModuleNotFoundError: No module named 'sympy'\n{reply['text']}"
+def test_a_stray_import_error_does_not_hide_that_the_model_is_refused(place: Place) -> None:
     with pytest.raises(ConversionRefused, match="refuses the model"):
-        run_atc(tmp_path, reply)
+        place.convert(refuses("opset", "ModuleNotFoundError: No module named 'sympy'\n"))
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("spoil", "words"),
     [
-        (answer(om=b""), "there is no new .om"),
-        (answer(name="other.om"), "others: other.om"),
-        (answer(name="squeezenet1_1_bs16_linux_aarch64.om"), "linux_aarch64"),
-        (answer(om=om_bytes(b"whole model")[:-3]), "not sound"),
-        (answer(om=b"IMOD"), "not sound"),
-        (answer(om=b"\x08\x07\x12\x07pytorch" * 40), "not sound"),
-        (answer(status=1), "without naming a cause"),
-        ({"text": "Segmentation fault\n", "status": 139, "om": ""}, "SIGSEGV"),
-        ({"text": "ATC start working now\n", "status": 0, "om": om_bytes().hex()}, "cause"),
-        (answer(kill=True), "memory"),
-        ({"text": "OSError: No space left on device\n", "status": 255, "om": ""}, "disk is full"),
-        ({"text": "std::bad_alloc\n", "status": 255, "om": ""}, "memory ran out"),
+        (Spoil(edit=lose), "there is no new .om"),
+        (Spoil(edit=move("other.om")), "others: other.om"),
+        (Spoil(edit=move("squeezenet1_1_bs16_linux_aarch64.om")), "linux_aarch64"),
+        (Spoil(edit=lambda work: os.utime(work / OM, (1, 1))), "a file from before this run"),
+        (Spoil(edit=lambda work: os.truncate(work / OM, 1000)), "not sound"),
+        (Spoil(edit=write(b"IMOD")), "not sound"),
+        (Spoil(edit=write(b"\x08\x07\x12\x07pytorch" * 40)), "not sound"),
+        (Spoil(status=1), "without naming a cause"),
+        (Spoil(text=says("Segmentation fault\n"), status=139, edit=lose), "SIGSEGV"),
+        (Spoil(text=says("ATC start working now\n")), "cause"),
+        (Spoil(status=-signal.SIGKILL), "memory"),
+        (Spoil(text=says("OSError: No space left on device\n"), status=255, edit=lose),
+         "disk is full"),
+        (Spoil(text=says("std::bad_alloc\n"), status=255, edit=lose), "memory ran out"),
+        (Spoil(stopped=True, status=-signal.SIGTERM), "time limit"),
     ],
-)
-def test_what_cannot_be_believed_is_an_error(tmp_path: Path, reply: Answer, words: str) -> None:
+)  # fmt: skip
+def test_what_cannot_be_believed_is_an_error(place: Place, spoil: Spoil, words: str) -> None:
     with pytest.raises(ToolError) as caught:
-        run_atc(tmp_path, reply)
+        place.convert(spoil)
     assert words in str(caught.value)
-    assert (tmp_path / "work/atc.log").exists()
+    assert (place.folder / "work/atc.log").exists()
 
 
-def test_a_hanging_atc_is_stopped_and_its_log_kept(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="did not end by itself") as caught:
-        run_atc(tmp_path, answer(sleep=60), limit_s=1)
-    assert "time limit" in str(caught.value)
-    assert (tmp_path / "work/atc.log").read_text() == sample("atc/success.txt")
-
-
-def test_a_model_from_before_the_run_is_refused(tmp_path: Path) -> None:
-    code = FAKE_ATC.format(answer=json.dumps(answer())).replace(
-        "print(answer", "os.utime(given['output'] + '.om', (1, 1))\nprint(answer"
-    )
-    with pytest.raises(ToolError, match="no new"):
-        convert(
-            conversion(tmp_path),
-            atc=tool(tmp_path / "atc", code),
-            environment=environment(),
-            folder=tmp_path / "work",
-        )
-
-
-def test_a_work_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work/squeezenet1_1_bs16.om").write_bytes(om_bytes())
+def test_a_work_folder_that_holds_anything_is_refused(place: Place) -> None:
+    (place.folder / "work").mkdir()
+    (place.folder / "work" / OM).write_bytes(om_bytes())
     with pytest.raises(ToolError, match="not empty"):
-        run_atc(tmp_path, answer())
+        place.convert()
 
 
 def test_atc_that_is_missing_is_an_error(tmp_path: Path) -> None:
@@ -355,20 +378,25 @@ def test_the_display_and_the_graph_say_batch_input_and_soc() -> None:
     ],
 )
 def test_an_om_is_described_by_what_this_atc_can_say(
-    tmp_path: Path, display: str, graph: str, expected: OmDescription
+    place: Place, display: str, graph: str, expected: OmDescription
 ) -> None:
-    code = (
-        "import sys\n"
-        f"if '--mode=6' in sys.argv: print({display!r})\n"
-        f"else: open(sys.argv[-1].split('=')[1], 'w').write({graph!r})\n"
+    om, folder = place.convert().om, place.folder / "described"
+    sound = describe_om(
+        om, atc=place.board.bin / "atc", environment=environment(), folder=folder / "sound"
     )
-    om = tmp_path / "m.om"
-    om.write_bytes(om_bytes())
+    assert (sound.soc_version, sound.input_name) == ("Ascend310", "image")
+    assert sound.input_shape == (16, 3, SIDE, SIDE)
+
+    def write_graph(_: Path) -> None:
+        target = next(word for word in place.replay.calls[-1][0] if word.startswith("--json="))
+        (folder / "spoilt" / target.removeprefix("--json=")).write_text(graph)
+
+    place.replay.spoils = {
+        "--mode=6": Spoil(text=says(display)),
+        "--mode=1": Spoil(edit=write_graph),
+    }
     found = describe_om(
-        om,
-        atc=tool(tmp_path / "atc", code),
-        environment=environment(),
-        folder=tmp_path / "described",
+        om, atc=place.board.bin / "atc", environment=environment(), folder=folder / "spoilt"
     )
     assert found == expected
 
@@ -390,122 +418,83 @@ def test_every_contradiction_is_named(tmp_path: Path) -> None:
 
 # --- tuning ---------------------------------------------------------------------------------------
 
-FAKE_AOE = """
-import json, os, sys
-from pathlib import Path
-with open("jobs.txt", "a") as file: file.write(" ".join(sys.argv[1:]) + chr(10))
-Path(os.environ["TUNE_BANK_PATH"], "bank.json").write_text("tuned")
-place = Path("aoe_workspace/squeezenet1_1_2024/tunespace/result")
-place.mkdir(parents=True, exist_ok=True)
-if {model}:
-    (place / "squeezenet1_1_2024_tune.om").write_bytes(bytes.fromhex({om!r}))
-print({text!r})
-"""
 
-
-def run_tune(
-    folder: Path, reply: Answer, aoe: Path | None = None, needs: TuningNeeds = SMALL
-) -> tuning.TunedModel:
-    return tune(
-        conversion(folder),
-        atc=fake_atc(folder, reply),
-        aoe=aoe,
-        environment=environment(),
-        folder=folder / "tuned",
-        device_id=2,
-        needs=needs,
-    )
-
-
-def fake_aoe(folder: Path, text: str = "Aoe process finished", *, model: bool = True) -> Path:
-    code = FAKE_AOE.format(om=om_bytes().hex(), text=text, model=model)
-    return tool(folder / "bin/aoe", code)
-
-
-def test_atc_tunes_where_it_still_does(tmp_path: Path) -> None:
-    tuned = run_tune(tmp_path, answer())
+def test_atc_tunes_where_it_still_does(place: Place) -> None:
+    tuned = place.tune()
     assert tuned.method == "auto_tune"
-    found = seen(tmp_path / "tuned/auto_tune")
-    assert found["given"]["auto_tune_mode"] == "RL,GA"
-    assert found["env"]["TUNE_BANK_PATH"] == str(tmp_path / "tuned/bank")
-    assert found["env"]["ASCEND_DEVICE_ID"] == "2"
+    assert place.given()["auto_tune_mode"] == "RL,GA"
+    environ = place.replay.calls[0][1]
+    assert environ["TUNE_BANK_PATH"] == str(place.folder / "tuned/bank")
+    assert environ["ASCEND_DEVICE_ID"] == "2"
 
 
-def test_aoe_tunes_where_atc_does_not_any_more(tmp_path: Path) -> None:
-    reply = answer(tuning=refused("deprecated-tuning"))
-    aoe = fake_aoe(tmp_path, "Performance improved by 6.4%\nAoe process finished")
-    tuned = run_tune(tmp_path, reply, aoe)
-    assert (tuned.method, tuned.improvement) == ("aoe", "Performance improved by 6.4%")
-    assert tuned.model.om.name == "squeezenet1_1_2024_tune.om"
-    assert (tmp_path / "tuned/aoe/jobs.txt").read_text().splitlines() == [
-        f"--framework=5 --model=squeezenet1_1.onnx --job_type={job} "
-        "--input_shape=image:16,3,224,224"
+def test_aoe_tunes_where_atc_does_not_any_more(newer_place: Place) -> None:
+    tuned = newer_place.tune()
+    assert tuned.method == "aoe"
+    assert tuned.improvement.startswith("Performance improved by ")
+    assert tuned.model.om.name.endswith("_tune.om")
+    jobs = [list(command[1:]) for command, _ in newer_place.replay.calls[1:]]
+    assert jobs == [
+        ["--framework=5", "--model=squeezenet1_1.onnx", f"--job_type={job}",
+         f"--input_shape=image:16,3,{SIDE},{SIDE}"]
         for job in (1, 2)
-    ]
-    assert tuned.bank_sha256 == bank_sha256(tmp_path / "tuned/bank")
-    assert tuned.bank_sha256 != bank_sha256(tmp_path / "nothing")
+    ]  # fmt: skip
+    assert tuned.bank_sha256 == bank_sha256(newer_place.folder / "tuned/bank")
+    assert tuned.bank_sha256 != bank_sha256(newer_place.folder / "nothing")
+
+
+def without_models(work: Path) -> None:
+    for model in work.rglob("*_tune.om"):
+        model.unlink()
 
 
 @pytest.mark.parametrize(
-    ("aoe", "words"),
+    ("spoil", "words"),
     [
         (None, "aoe is missing"),
-        ("failed", "AOE failed"),
-        ("no model", "left no model"),
+        (Spoil(text=says("Aoe failed")), "AOE failed"),
+        (Spoil(edit=without_models), "left no model"),
     ],
 )
-def test_aoe_that_does_not_deliver_is_an_error(tmp_path: Path, aoe: str | None, words: str) -> None:
-    tools = {
-        "failed": lambda: fake_aoe(tmp_path, "Aoe failed"),
-        "no model": lambda: fake_aoe(tmp_path, model=False),
-    }
+def test_aoe_that_does_not_deliver_is_an_error(
+    newer_place: Place, spoil: Spoil | None, words: str
+) -> None:
     with pytest.raises(ToolError) as caught:
-        run_tune(
-            tmp_path, answer(tuning=refused("deprecated-tuning")), tools[aoe]() if aoe else None
-        )
+        newer_place.tune({"aoe": spoil} if spoil else {}, aoe=spoil is not None)
     assert words in str(caught.value)
 
 
-def test_a_model_that_is_refused_while_tuning_is_still_the_subjects_failure(
-    tmp_path: Path,
-) -> None:
+def test_a_model_that_is_refused_while_tuning_is_still_the_subjects_failure(place: Place) -> None:
     with pytest.raises(ConversionRefused, match="refuses"):
-        run_tune(tmp_path, refused("opset"), fake_aoe(tmp_path))
+        place.tune({"atc": refuses("opset")})
 
 
-def test_a_machine_that_is_too_small_is_refused_before_hours_of_work(tmp_path: Path) -> None:
+def test_a_machine_that_is_too_small_is_refused_before_hours_of_work(place: Place) -> None:
     with pytest.raises(ToolError, match="too small") as caught:
-        run_tune(tmp_path, answer(), needs=TuningNeeds(memory_gib=1e6, disk_gib=1e9))
+        place.tune(needs=TuningNeeds(memory_gib=1e6, disk_gib=1e9))
     assert "memory" in str(caught.value)
     assert "disk" in str(caught.value)
-    assert not (tmp_path / "tuned/auto_tune").exists()
+    assert not place.replay.calls
 
 
-def test_another_refusal_is_not_taken_for_the_word_to_use_aoe(tmp_path: Path) -> None:
-    reply = refused("deprecated-tuning")
-    reply["text"] = str(reply["text"]).replace("E10001", "E16002")
+def test_another_refusal_is_not_taken_for_the_word_to_use_aoe(newer_place: Place) -> None:
+    other = sample("atc/deprecated-tuning.txt").replace("E10001", "E16002")
     with pytest.raises(ConversionRefused, match="refuses"):
-        run_tune(tmp_path, answer(tuning=reply), fake_aoe(tmp_path))
+        newer_place.tune({"atc": Spoil(text=says(other), status=255)})
 
 
-def test_atc_converts_with_aipp_from_the_bank_that_aoe_filled(tmp_path: Path) -> None:
-    tuned = tune(
-        conversion(tmp_path, "aipp"),
-        atc=fake_atc(tmp_path, answer(tuning=refused("deprecated-tuning"))),
-        aoe=fake_aoe(tmp_path, "Performance improved by 6.4%\nAoe process finished"),
-        environment=environment(),
-        folder=tmp_path / "tuned",
-        device_id=2,
-        needs=SMALL,
-    )
-    assert (tuned.method, tuned.improvement) == ("aoe", "Performance improved by 6.4%")
-    assert tuned.bank_sha256 == bank_sha256(tmp_path / "tuned/bank")
-    assert "insert_op_conf" not in (tmp_path / "tuned/aoe/jobs.txt").read_text()
-    found = seen(tmp_path / "tuned/with_aipp")
-    assert found["given"]["insert_op_conf"] == "aipp.config"
-    assert "auto_tune_mode" not in found["given"]
-    assert found["env"]["TUNE_BANK_PATH"] == str(tmp_path / "tuned/bank")
-    assert tuned.model.om.parent == tmp_path / "tuned/with_aipp"
+def test_atc_converts_with_aipp_from_the_bank_that_aoe_filled(newer_place: Place) -> None:
+    tuned = newer_place.tune(variant="aipp")
+    assert tuned.method == "aoe"
+    assert tuned.improvement.startswith("Performance improved by ")
+    assert tuned.bank_sha256 == bank_sha256(newer_place.folder / "tuned/bank")
+    calls = newer_place.replay.calls
+    assert not any("insert_op_conf" in word for command, _ in calls[1:3] for word in command)
+    given = newer_place.given(3)
+    assert given["insert_op_conf"] == "aipp.config"
+    assert "auto_tune_mode" not in given
+    assert calls[3][1]["TUNE_BANK_PATH"] == str(newer_place.folder / "tuned/bank")
+    assert tuned.model.om.parent == newer_place.folder / "tuned/with_aipp"
 
 
 def test_a_banks_digest_covers_names_and_contents(tmp_path: Path) -> None:

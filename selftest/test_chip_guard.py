@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,9 @@ from conformance.ascend.locks import MachineLocks
 from conformance.ascend.npu_table import NpuTable, parse_npu_table
 from conformance.ascend.tool_run import Run, Survivor
 from conformance.errors import BoardError, ToolError
-from selftest.fake_tools import environment, om_bytes, sample, tool
+from selftest.emulated import Bench
+from selftest.published import environment, sample
+from selftest.replayed_tools import Replay, Spoil
 
 
 class Watch:
@@ -85,12 +88,15 @@ def test_a_chip_with_a_survivor_is_not_leased_again(tmp_path: Path) -> None:
         pass
 
 
-def test_the_inference_tool_calls_its_guard_after_a_time_limit(tmp_path: Path) -> None:
-    om = tmp_path / "net.om"
-    om.write_bytes(om_bytes())
+def test_the_inference_tool_calls_its_guard_after_a_time_limit(
+    standing: Bench, replay: Replay, tmp_path: Path
+) -> None:
     watch = Watch(ONE_310)
-    hanging = tool(tmp_path / "benchmark.test", "import time\ntime.sleep(60)\n")
-    runner = BenchmarkTool(hanging, environment(), 0, guard(tmp_path, watch))
+    program = standing.board.bin / f"benchmark.{os.uname().machine}"
+    runner = BenchmarkTool(program, environment(), 0, guard(tmp_path, watch))
+    replay.spoils = {"-model_type": Spoil(stopped=True, status=-signal.SIGTERM)}
     with pytest.raises(ToolError, match="did not end by itself"):
-        runner.measure_pure(om, batch=1, loops=1, folder=tmp_path / "work", limit_s=0.5)
+        runner.measure_pure(
+            standing.folder / "model_bs4.om", batch=4, loops=1, folder=tmp_path / "work"
+        )
     assert watch.asked == 1

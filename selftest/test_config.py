@@ -137,6 +137,7 @@ def test_paths_are_absolute_and_models_are_named_once() -> None:
         ({}, {"CONFORMANCE_WEIGHTS": "/gone.pth"}, "got: /gone.pth"),
         ({"imagenet": __file__}, {}, "expected: a folder with val/ and val_label.txt"),
         ({"imagenet": "/gone"}, {}, "--imagenet=sample"),
+        ({"imagenet": "/gone/imagenet"}, {}, "  does not exist: /gone\n"),
         ({"model": ["squeezenet"]}, {}, "did you mean 'squeezenet1_1'?"),
         ({"model": ["squeezenet1_1", ""]}, {}, "unknown model ''"),
         ({}, {"CONFORMANCE_MODEL": "resnet"}, "unknown model 'resnet'"),

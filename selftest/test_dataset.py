@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.errors import DatasetError
+from conformance.config import resolve
+from conformance.errors import ConfigError, DatasetError
 from conformance.image_names import result_stem, stems_by_name
 from conformance.imagenet import digests
 from conformance.imagenet.dataset import Dataset, ImageClass, LabelledImage
@@ -146,6 +147,12 @@ def ordinary_user() -> Iterator[None]:
 def test_a_closed_parent_is_named(closed: Path) -> None:
     with pytest.raises(DatasetError, match=f"(?m)may not be entered: {closed}$"):
         open_dataset(closed / "imagenet", 10)
+
+
+@pytest.mark.usefixtures("ordinary_user")
+def test_an_option_names_the_closed_parent(closed: Path) -> None:
+    with pytest.raises(ConfigError, match=f"(?m)may not be entered: {closed}$"):
+        resolve({"imagenet": str(closed / "imagenet")}, rootdir=closed, environ={"HOME": "/"})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.ascend import txt_dumps
-from conformance.ascend.dump_formats import parse_line
+from conformance.ascend.dump_formats import parse_line, read_bin, read_npy
 from conformance.ascend.dumps import DumpLayout, read_dumps
 from conformance.errors import DatasetError, DumpError
 from conformance.predictions import Predictions
@@ -339,6 +339,53 @@ def test_reading_nothing_is_an_error(tmp_path: Path) -> None:
 def test_names_that_share_a_dump_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="share one result"):
         read_dumps(tmp_path, ("a.JPEG", "a.png"), LABELS[:2], CLASSES)
+
+
+@pytest.mark.parametrize("claimed", [f"({10**13},)", f"({10**40},)", "(-1,)", "(" * 300])
+def test_an_npy_that_claims_any_shape_is_refused(tmp_path: Path, claimed: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {claimed}, }}\n".encode()
+    path = second(npy(tmp_path))
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 4)
+    with pytest.raises(DumpError, match=r"00000002_1\.npy"):
+        read(tmp_path)
+
+
+@given(
+    changes=st.dictionaries(st.integers(0, 127), st.integers(0, 255), max_size=3),
+    length=st.none() | st.integers(0, 167),
+)
+def test_a_damaged_npy_is_a_row_or_a_named_error(
+    tmp_path_factory: pytest.TempPathFactory, changes: dict[int, int], length: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("npy") / "x_1.npy"
+    np.save(path, table()[:1])
+    content = bytearray(path.read_bytes())
+    for place, value in changes.items():
+        content[place] = value
+    path.write_bytes(content[:length])
+    refusal = "x_1.npy"
+    try:
+        row = read_npy(str(path))
+    except DumpError as error:
+        refusal, row = str(error), np.zeros(CLASSES, np.float32)
+    assert "x_1.npy" in refusal
+    assert row.dtype == np.float32
+    assert row.ndim == 1
+
+
+@given(content=st.binary(max_size=2 * 4 * CLASSES))
+def test_any_bytes_are_a_row_of_the_right_size_or_a_named_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("bin") / "x_1.bin"
+    path.write_bytes(content)
+    row = np.zeros(CLASSES, np.float32)
+    if len(content) == row.nbytes:
+        read_bin(str(path), row)
+        assert row.tobytes() == content
+    else:
+        with pytest.raises(DumpError, match=r"x_1\.bin"):
+            read_bin(str(path), row)
 
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from conformance.check import Status
+from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.record import CheckRecord, Record, read_artifacts
+from conformance.evidence.tidy import belongs
 from emulator import EmulatedBoard, install
 from selftest.fault_matrix_runs import prepare_photographs
 from selftest.photographs import WEIGHTS
@@ -28,11 +30,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found(board: EmulatedBoard, photographs: Path, folder: Path, *more: str) -> list[Record]:
-    """Run every claim about the board into a store of its own, and return what it recorded."""
+    """Run every claim about the board on the store in a folder, and return what it recorded."""
     ended = run_suite(
         *("-m", "npu", "tests", "-q", "--board=emulated", "--batch=1,16", "--images=17"),
         *("--tune=run", f"--weights={WEIGHTS if WEIGHTS.exists() else 'sample'}"),
-        *(f"--imagenet={photographs}", f"--artifacts={folder / 'store'}"),
+        *(f"--imagenet={photographs}", f"--artifacts={folder.parent / 'store'}"),
         *(f"--evidence={folder / 'evidence'}", *more),
         environment={"CONFORMANCE_EMULATED_BOARD": str(board.folder)},
     )
@@ -54,16 +56,31 @@ def built(folder: Path) -> Counter[tuple[str, str]]:
     return Counter((record.kind, record.key) for record in used if record.event == "built")
 
 
+def demand_whole_bundle(bundle: Path) -> None:
+    """Demand what a bundle of a board must hold, and nothing that the run only worked with."""
+    evidence = read_evidence(bundle)
+    kinds = {digest.kind for digest in evidence.digests.values()}
+    assert kinds == {"weights", "onnx_model", "dataset", "om_model", "dumps", "performance"}
+    assert evidence.board
+    for name in (evidence.board.npu_smi_before, evidence.board.npu_smi_after):
+        assert "npu-smi" in (bundle / name).read_text()
+    files = [p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if not p.is_dir()]
+    assert all(map(belongs, files))
+    assert {name.rpartition(".")[2] for name in files if name.startswith("logs/")} >= {"log", "txt"}
+    assert all(made.seconds > 0 for made in evidence.checks)
+
+
 def test_two_workers_say_the_same_and_build_each_artifact_once(
     board: EmulatedBoard, photographs: Path, tmp_path: Path
 ) -> None:
-    alone = found(board, photographs, tmp_path / "alone")
     shared = found(board, photographs, tmp_path / "shared", "-n", "2")
+    alone = found(board, photographs, tmp_path / "alone")
     assert outcomes(shared) == outcomes(alone)
     assert statuses(shared) == statuses(alone)
+    assert not built(tmp_path / "alone")
+    demand_whole_bundle(run_folder(tmp_path / "shared/evidence"))
     made = built(tmp_path / "shared")
     assert set(made.values()) == {1}
-    assert made == built(tmp_path / "alone")
     kinds = Counter(kind for kind, _ in made)
     assert kinds["onnx_model"] == 1
     assert kinds["om_model"] == 5  # batch 1 and 16, each with AIPP and without, and 16 tuned

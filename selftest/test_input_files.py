@@ -260,6 +260,8 @@ def test_preflight_fits_shards_to_the_disk(tmp_path: Path, monkeypatch: pytest.M
     assert found.shard == 4  # the disk would hold 14, its files allow 4
     assert "28.04 GiB needed" in found.describe()
     assert "12500 of up to 4 images" in found.describe()
+    assert "50,000 needed, 4 at once, 4 free" in found.describe()
+    assert preflight(50_000, SPEC, "float32", tmp_path, most=3).shard == 3
 
 
 def test_preflight_refuses_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

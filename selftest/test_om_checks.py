@@ -122,6 +122,18 @@ def test_paired_accuracy_says_what_would_settle_it() -> None:
     assert all("images would settle it" in check.detail for check in few)
 
 
+def test_paired_accuracy_is_not_decided_by_the_order_of_equal_scores() -> None:
+    scores = reference().scores.copy()
+    few = slice(0, IMAGES // 10)
+    best = scores[few].max(axis=1, keepdims=True)
+    # The first and the last class tie with the label: one of the two usually comes before it.
+    scores[few][:, [0, -1]] = best
+    (top1, top5) = paired_checks(reference(), answering(scores), 5.0)
+    assert (top1.status, top5.status) == (Status.INCONCLUSIVE, Status.PASS)
+    assert "equal scores" in top1.hint
+    assert not top5.hint
+
+
 def test_paired_accuracy_sees_a_loss() -> None:
     scores = reference().scores.copy()
     scores[:200] = np.roll(scores[:200], 7, axis=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conformance.ascend.om_header import read_om_header
 from conformance.errors import ToolError
-from selftest.fake_tools import om_bytes
+from selftest.published import om_bytes
 
 
 def write(folder: Path, content: bytes) -> Path:

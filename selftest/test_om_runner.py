@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from conformance.ascend import run_chip
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
 from conformance.errors import BoardError, DumpError, ToolError
+from conformance.evidence.facts import gather
 from conformance.imagenet.dataset import Dataset
 from conformance.imagenet.preprocess import open_rgb, prepare_image
+from conformance.manifests import file_sha256
 from conformance.measure_om import OmMeasurement, OmMeasurer
 from conformance.om_key import OmKey
 from conformance.runners import om_runner
@@ -79,6 +82,20 @@ def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
     assert found.facts.emulated
     assert not list((place.folder / "scratch").iterdir()), "shards are removed"
     assert list((place.folder / "run/om/logs").rglob("shard1-*.log")), "logs are kept"
+    (told,) = (place.folder / "run/om/logs").rglob("preflight.txt")
+    assert "shards: 2 of up to 3 images" in told.read_text()
+
+
+def test_outputs_and_performance_files_leave_their_digests(place: Machine) -> None:
+    measured(place)
+    digests = gather(place.folder / "run/om").digests
+    kinds = {found.kind: found.sha256 for found in digests.values()}
+    assert set(kinds) == {"om_model", "dumps", "performance"}
+    files = sorted((place.folder / "run/om/logs").rglob("shard*-perf_*"))
+    assert len(files) == 2
+    lines = [f"{file_sha256(path)}  {path.name.partition('-')[2]}\n" for path in files]
+    assert kinds["performance"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert kinds["dumps"] not in {kinds["performance"], hashlib.sha256().hexdigest()}
 
 
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator import install
 from fixtures.nothing_ran import asks_for_board
 from selftest.suites import run_suite
 
@@ -60,14 +61,11 @@ def test_other_runs_do_not(tmp_path: Path, options: tuple[str, ...]) -> None:
 
 
 def test_broken_board_is_red_and_not_a_run_of_nothing(tmp_path: Path) -> None:
-    npu_smi = tmp_path / "board/bin/npu-smi"
-    npu_smi.parent.mkdir(parents=True)
-    npu_smi.write_text("#!/bin/sh\necho 'dcmi module initialize failed. ret is -8005'\n")
-    npu_smi.chmod(0o755)
+    board = install(tmp_path / "board", fault="npu-smi-error-with-status-0")
     options = ("-m", "npu", "-q", "--board=emulated", "tests/test_atc.py", "tests/test_perf.py")
     done = run_suite(
         *SAMPLES, f"--artifacts={tmp_path / 'store'}", f"--evidence={tmp_path / 'runs'}", *options,
-        environment={"CONFORMANCE_EMULATED_BOARD": str(tmp_path / "board")},
+        environment={"CONFORMANCE_EMULATED_BOARD": str(board.folder)},
     )  # fmt: skip
     assert done.returncode == 1
     assert "-8005" in done.stdout

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conformance.ascend.perf_checks import check_perf, limiting_stage
 from conformance.ascend.perf_file import PerfFile, PureInference, parse_perf_text, parse_pure_text
 from conformance.errors import ToolError
-from selftest.fake_tools import sample
+from selftest.published import sample
 
 BS16 = sample("perf/squeezenet1_1-bs16.txt")
 # Batch size: Interface throughputRate of the published SqueezeNet1_1 files of an Ascend310.

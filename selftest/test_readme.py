@@ -23,6 +23,9 @@ COMMANDS = [
 ]
 # The suite's own tests would run themselves; a released file and the full set are the reader's.
 ELSEWHERE = ("make test", ".venv/bin/pytest -m npu", ".venv/bin/pytest --gate=release")
+# `make test` runs these claims in full, in this same way, right after the suite's own tests.
+ONLY_COLLECTED = '.venv/bin/pytest -m "not npu" --weights=sample --imagenet=sample'
+IN_FULL = '-m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)'
 
 
 def test_options_table_is_complete() -> None:
@@ -47,7 +50,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_readme_shows_the_two_commands() -> None:
-    assert {"make conformance", "make test"} <= set(COMMANDS)
+    assert {"make conformance", "make test", ONLY_COLLECTED} <= set(COMMANDS)
+    assert f"\n\t$(PYTEST) {IN_FULL}\n" in (ROOT / "Makefile").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +59,14 @@ def test_readme_shows_the_two_commands() -> None:
 )
 def test_command_runs_from_a_clone(clone: Path, command: str) -> None:
     environ = os.environ | {"CONFORMANCE_WEIGHTS": "sample", "CONFORMANCE_IMAGENET": "sample"}
+    more = ["--collect-only"] if command == ONLY_COLLECTED else []
     done = subprocess.run(
-        shlex.split(command), cwd=clone, env=environ, capture_output=True, text=True, check=False
+        [*shlex.split(command), *more],
+        cwd=clone,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "installing" not in done.stdout

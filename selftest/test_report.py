@@ -357,8 +357,8 @@ def test_many_checks_are_capped_with_a_note_and_keep_the_bad_ones(tmp_path: Path
 
 
 def test_same_bundle_gives_the_same_bytes(good: Path, tmp_path: Path) -> None:
-    first = write_report(good, tmp_path / "first.html").read_bytes()
-    assert write_report(good, tmp_path / "second.html").read_bytes() == first
+    first = write_report(good, output=tmp_path / "first.html").read_bytes()
+    assert write_report(good, output=tmp_path / "second.html").read_bytes() == first
     assert len(first) < 400_000
 
 

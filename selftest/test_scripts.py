@@ -153,6 +153,7 @@ def test_a_loss_ends_with_a_message_and_no_result(tmp_path: Path, loss: str) -> 
     else:
         victim = labels
         labels.write_text("i0.JPEG 0\ni1.JPEG\ni2.JPEG 2\n")
+    (tmp_path / "result.json").write_text("of an earlier run")
     ended = run("imagenet_acc_eval.py", dumps, labels, tmp_path, "result.json")
     assert ended.returncode == 1
     assert victim.name in ended.stderr
@@ -169,10 +170,11 @@ def test_ties_are_shown_as_a_range(tmp_path: Path) -> None:
     assert values[3] == {"key": "Top2 accuracy", "value": "66.67%"}
 
 
-def test_a_result_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_folder_for_the_result_that_is_not_there_is_named(tmp_path: Path) -> None:
     ended = run("imagenet_acc_eval.py", *results(tmp_path), tmp_path / "none", "result.json")
     assert ended.returncode == 1
-    assert "none" in ended.stderr
+    assert f"file: {tmp_path}/none/result.json" in ended.stderr
+    assert "make the folder first" in ended.stderr
 
 
 def test_an_interrupted_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,6 +201,12 @@ def test_what_a_soc_must_show() -> None:
     assert figures("board", "") == [f"{nowhere}SoC unknown"]
 
 
+def test_every_check_that_decides_is_compared_in_one_way() -> None:
+    rows = [row for row in read_gates().checks if row.decides and row.gates]
+    assert len(rows) > 10
+    assert [row.ids for row in rows if not row.must_be] == []
+
+
 def test_tuned_models_are_held_to_every_claim_where_a_gate_wants_them() -> None:
     def places(gate: str, soc: str) -> list[str]:
         found = required(read_gates(), gate, SPECS, soc)
@@ -235,7 +241,7 @@ def off_board(demand: Requirement) -> bool:
 def test_host_and_board_runs_join(
     tmp_path: Path, gates: Gates, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    host = make_bundle(tmp_path / "host", gates, wanted=off_board)
+    host = make_bundle(tmp_path / "host", gates, wanted=off_board, board="none")
     board = make_bundle(tmp_path / "board", gates, wanted=on_board)
     words = ["verdict", f"--gates={relaxed_gates(tmp_path)}"]
     assert main([*words, str(host)]) == 11
@@ -243,6 +249,15 @@ def test_host_and_board_runs_join(
     assert main([*words, str(host), str(board)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "CONFORMANT release [weights=published images=subset board=device]"
+    assert main(["report", *words[1:], str(host), str(board), "--no-thumbnails"]) == 0
+    page = (tmp_path / "host+board.html").read_text("utf-8")
+    assert ">CONFORMANT<" in page
+    assert all(f"{read_evidence(run).run}" in page for run in (host, board))
+    assert page.count("throughput.card") > 1
+    assert "a real board" in page
+    assert "no board took part" not in page
+    assert main(["report", *words[1:], str(host), str(host)]) == 2
+    assert "a run is given twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from conformance.evidence.prediction_file import (
     read_predictions,
     write_predictions,
 )
+from conformance.evidence.report.page import write_report
 from conformance.evidence.signature import NAMESPACE, signature_problem
 from conformance.evidence.verify import verify
 from selftest.made_bundles import (
@@ -58,7 +59,7 @@ def good(tmp_path_factory: pytest.TempPathFactory, gates: Gates) -> Path:
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory, gates: Gates) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("other"), gates, images=150, fps=9000.0)
+    return make_bundle(tmp_path_factory.mktemp("other"), gates, images=165, fps=9000.0)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,21 @@ def better_predictions(folder: Path, _gates: Gates, _other: Path) -> None:
     restate(folder)
 
 
+def one_more_right(folder: Path) -> tuple[int, ...]:
+    """Put the label of one image in the first place of an om's list; return its hits."""
+    path = folder / PREDICTIONS_FILE
+    held = read_predictions(path)
+    best = held.sets["om bs16"]
+    ids = best.ids.copy()
+    row = int(np.flatnonzero((ids == held.labels[:, None])[:, 2])[0])
+    ids[row, [0, 2]] = ids[row, [2, 0]]
+    changed = Predictions(
+        held.names, held.labels, held.sets | {"om bs16": type(best)(ids, best.scores)}
+    )
+    write_predictions(path, changed)
+    return changed.hits("om bs16")
+
+
 def no_predictions(folder: Path, gates: Gates, _other: Path) -> None:
     (folder / PREDICTIONS_FILE).unlink()
     edit(folder, lambda data: data.update(predictions=[]))
@@ -178,6 +194,26 @@ def replace_log(folder: Path, _gates: Gates, _other: Path) -> None:
 
 def remove_log(folder: Path, _gates: Gates, _other: Path) -> None:
     (folder / "logs/atc-bs16.txt").unlink()
+
+
+def other_page(folder: Path, _gates: Gates, _other: Path) -> None:
+    path = write_report(folder)
+    path.write_text(path.read_text("utf-8").replace("subset", "full"), "utf-8")
+    restate(folder)
+
+
+def hide_file(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / f"{STATEMENT_FILE}.html").write_text("CONFORMANT release")
+
+
+def add_stated_file(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "verdict.txt").write_text("CONFORMANT release")
+    restate(folder)
+
+
+def similar_soc(folder: Path, _gates: Gates, _other: Path) -> None:
+    (folder / "board/npu-smi-before.txt").write_text("| 0       310P3      | OK |\n")
+    restate(folder)
 
 
 def add_report(folder: Path, _gates: Gates, _other: Path) -> None:
@@ -244,6 +280,35 @@ UNSIGNED = [
         editing(set_checks("accuracy.om.top1", unit="points")),
         "predictions give",
     ),
+    *(
+        Tampering(
+            f"{check_id} that the predictions do not have",
+            editing(set_checks(check_id, value=value)),
+            "predictions give",
+        )
+        for check_id, value in {
+            "accuracy.published.top1": -0.3,
+            "accuracy.onnx.top5": -0.3,
+            "accuracy.control.top1": 0.001,
+        }.items()
+    ),
+    Tampering(
+        "more hits than the model can have",
+        editing(set_checks("accuracy.published.top5", value=-0.9)),
+        "better than the spec believes",
+    ),
+    *(
+        Tampering(
+            f"a looser bound of {check_id}",
+            editing(set_checks(check_id, bound=bound)),
+            f"held to {bound}, and its spec has",
+        )
+        for check_id, bound in {
+            "throughput.card": 100.0,
+            "accuracy.published.top1": 9.0,
+            "accuracy.control.top5": 0.5,
+        }.items()
+    ),
     Tampering("predictions that are all right", better_predictions, "not as stated"),
     Tampering("predictions left out", no_predictions, "0 sets of predictions by om"),
     Tampering("predictions of another run", swap_predictions, "of another list of images"),
@@ -286,6 +351,21 @@ UNSIGNED = [
         f"models/{MODEL}.toml: the run used another",
     ),
     Tampering(
+        "a spec that is not named",
+        editing(lambda data: data["specs"].clear()),
+        f"models/{MODEL}.toml: the run used another",
+    ),
+    Tampering(
+        "a bound that is approached from its other side",
+        editing(set_checks("throughput.card", direction="at most", value=100.0)),
+        "compared in another way than at least",
+    ),
+    Tampering(
+        "a fixed bound that is only a lower one",
+        editing(set_checks("agreement.decisions", direction="at least", value=7)),
+        "compared in another way than equal to",
+    ),
+    Tampering(
         "custom weights called published",
         editing(set_class("weights", "published", md5="0" * 32)),
         "no digest is a published one",
@@ -317,6 +397,7 @@ UNSIGNED = [
         "leaves the bundle",
     ),
     Tampering("another SoC", other_soc, "does not list a Ascend310"),
+    Tampering("a SoC of a similar name", similar_soc, "does not list a Ascend310"),
     Tampering("classes of the checks alone", editing(rename_class_of_checks), "rests on weights="),
     Tampering(
         "old dumps, but not in the facts",
@@ -331,6 +412,9 @@ UNSIGNED = [
     Tampering("another log", replace_log, "logs/atc-bs16.txt: changed"),
     Tampering("a log removed", remove_log, "logs/atc-bs16.txt: missing"),
     Tampering("a report added", add_report, "report.html: added"),
+    Tampering("a report of something else", other_page, "report.html: not the page"),
+    Tampering("a file named like a statement", hide_file, "statement.json.html: added"),
+    Tampering("a file that no run leaves", add_stated_file, "verdict.txt: no run leaves"),
     Tampering("a link in the place of a log", link_log, "a link or a special file"),
     Tampering("another run's statement", swap_statement, "changed, its digest"),
     Tampering("another run's evidence", swap_evidence, "checks: not those of checks.jsonl"),
@@ -372,22 +456,26 @@ def forge_fail_away(data: Data) -> None:
         test["status"] = "PASS"
 
 
+def rewrite_ledger(folder: Path) -> None:
+    """Compare the decisions of edited predictions again."""
+    held, sets = read_predictions(folder / PREDICTIONS_FILE), read_evidence(folder).predictions
+    write_ledger(folder, make_ledger(held, sets, tuple(gather(folder).bounds.values())))
+
+
 def forged_accuracy(folder: Path, gates: Gates, _other: Path) -> None:
     """Rewrite predictions, counts, checks and changed decisions so that they agree."""
-    better_predictions(folder, gates, _other)
-    held = read_predictions(folder / PREDICTIONS_FILE)
-    sets, bounds = read_evidence(folder).predictions, gather(folder).bounds.values()
-    write_ledger(folder, make_ledger(held, sets, tuple(bounds)))
-    hits = held.hits("om bs16")
+    hits = one_more_right(folder)
+    gained = 100 / read_evidence(folder).predictions[0].images
+    rewrite_ledger(folder)
 
     def change(data: Data) -> None:
         for found in data["predictions"]:
             if found["name"] == "om bs16":
                 found["hits"] = hits
-        for depth in (1, 5):
-            for check in checks_of(data, f"accuracy.om.top{depth}"):
+        for name, change in (("om", gained), ("published", -gained)):
+            for check in checks_of(data, f"accuracy.{name}.top1"):
                 if check["coordinates"]["batch"] == 16:
-                    check["value"] = 100 * hits[depth - 1] / len(held.names)
+                    check["value"] += change
 
     forging(change)(folder, gates, _other)
 
@@ -412,6 +500,8 @@ SIGNED = [
     Tampering("another day", forging(lambda d: d.update(started="2026-01-01T00:00:00Z")), ""),
     Tampering("another command", forging(lambda d: d.update(command=["pytest"])), ""),
     Tampering("an emulated board, its marks removed", forged_board, ""),
+    Tampering("a waiver left out", forging(lambda d: d.update(waivers=[])), ""),
+    Tampering("figures of the baseline", forging(lambda d: d.update(baseline=[])), ""),
 ]
 
 

@@ -1,94 +1,115 @@
-"""Runs of pytest in forks of one warm process: what every run imports is imported once.
+"""Short runs of pytest without starting Python each time: one warm process, a fork for each run.
 
 ``python -m selftest.warm_pytest`` reads requests from standard input, one line of JSON each, and
-answers each with the exit status. What a run changes in its process dies with it.
+answers each with pytest's exit status. It has imported the library and pytest, but nothing of a
+checkout: conftest, plugins and tests are each run's own.
 """
 
 from __future__ import annotations
 
-import functools
+import atexit
+import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import IO, NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
+from selftest.suites import ROOT, clean_environment
+
+WARM = (
+    "jinja2",
+    "numpy",
+    "rich.progress",
+    "conformance.evidence.report.page",
+    "conformance.measure_om",
+)
 LIMIT_S = 120
-OUTPUT = "output.txt"
 
 
 class WarmPytest:
-    """The warm process, as its client sees it; it ends when the client does."""
+    """The warm process, as its client sees it."""
 
     def __init__(self) -> None:
         self._program = subprocess.Popen(
             [sys.executable, "-m", "selftest.warm_pytest"],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            cwd="/",
+            env=clean_environment({"PYTHONPATH": str(ROOT)}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def run(
-        self, arguments: Sequence[str], folder: Path, environ: Mapping[str, str]
+        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]
     ) -> tuple[int, str]:
-        """Run ``pytest`` in a folder; return its exit status and what it printed."""
+        """Run pytest once in a folder; return its exit status and what it printed."""
+        output = cwd / "output.txt"
         assert self._program.stdin
         assert self._program.stdout
-        asked = {"arguments": list(arguments), "folder": str(folder), "environ": dict(environ)}
-        self._program.stdin.write(json.dumps(asked) + "\n")
+        request = {"arguments": [*arguments], "cwd": str(cwd), "environment": {**environment}}
+        self._program.stdin.write(json.dumps({**request, "output": str(output)}) + "\n")
         self._program.stdin.flush()
         answer = self._program.stdout.readline()
         assert answer, "the warm process has ended"
-        return int(answer), (folder / OUTPUT).read_text("utf-8", errors="replace")
+        return int(answer), output.read_text("utf-8", "replace")
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._program.stdin
+        self._program.stdin.close()
+        self._program.wait(30)
 
 
-@functools.cache
+@cache
 def warm_pytest() -> WarmPytest:
-    """Return the warm process of this test process."""
-    return WarmPytest()
+    """Return this process's warm one, which ends with it."""
+    warm = WarmPytest()
+    atexit.register(warm.close)
+    return warm
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    import jinja2  # noqa: F401 - for the runs
-    import rich.table  # noqa: F401 - for the runs
+def main(requests: IO[str], answers: IO[str]) -> None:
+    """Answer requests until there are no more."""
+    import pytest
 
-    import conformance.evidence.report.page
-    import conformance.measure_om  # noqa: F401 - for the runs
-
+    for name in WARM:
+        importlib.import_module(name)
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main(["--version"])
     # Else the first collection in each run would touch, and so copy, all that is shared with it.
     gc.collect()
     gc.freeze()
-    for line in sys.stdin:
-        asked = json.loads(line)
+    for line in requests:
         child = os.fork()
-        if child == 0:
-            _run(asked["arguments"], Path(asked["folder"]), asked["environ"])
-        _, waited = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(waited), flush=True)
+        if not child:
+            _be_the_run(**json.loads(line))
+        answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        answers.flush()
 
 
-def _run(arguments: list[str], folder: Path, environ: Mapping[str, str]) -> None:
-    """Become a run of pytest, and end with its status."""
+def _be_the_run(
+    arguments: list[str], cwd: str, environment: dict[str, str], output: str
+) -> NoReturn:
+    import pytest
+
     status = 70
     try:
         os.setsid()
         signal.alarm(LIMIT_S)  # nobody waits for a run that hangs
-        os.chdir(folder)
-        os.environ.update(environ)
-        sys.path.insert(0, str(folder))
-        output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        for stream in (1, 2):
-            os.dup2(output, stream)
+        os.chdir(cwd)
+        os.environ.update(environment)
+        sys.path.insert(0, cwd)
+        written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        for descriptor in (1, 2):
+            os.dup2(written, descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        import pytest
-
         status = int(pytest.main(arguments))
     finally:
         sys.stdout.flush()
@@ -97,4 +118,4 @@ def _run(arguments: list[str], folder: Path, environ: Mapping[str, str]) -> None
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.stdin, sys.stdout)

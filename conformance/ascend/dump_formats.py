@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import re
 import struct
@@ -96,19 +98,27 @@ def read_npy(path: str) -> Row:
     Raises:
         DumpError: The file is unreadable, no such array, or not floating point; names it.
     """
+    file = io.BytesIO(_content(path))
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - paths are plain text here, for speed
-            array = np.lib.format.read_array(file, allow_pickle=False)
-            rest = file.read(1)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except (ValueError, EOFError) as error:
+        shape, dtype = _npy_header(file)
+    except Exception as error:  # noqa: BLE001 - a damaged header is evaluated, and raises anything
         raise dump_error("a dump is no whole NPY file", path, error, "an NPY file") from None
-    single = array.size == max(array.shape, default=0)
-    if rest or not single or array.dtype.kind != "f":
-        got = f"{array.dtype} {array.shape}{' and further bytes' if rest else ''}"
+    # Compared before memory is taken: a header may claim any size.
+    content = file.read()
+    count, width = math.prod(shape), max(shape, default=0)
+    if count != width or dtype.kind != "f" or len(content) != count * dtype.itemsize:
+        got = f"{dtype} {shape} in {len(content)} bytes"
         raise dump_error("a dump has the wrong form", path, got, "floats of shape (1, classes)")
-    return array.reshape(-1).astype(np.float32)
+    return np.frombuffer(content, dtype).astype(np.float32)
+
+
+def _npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, dtype
 
 
 def dump_error(what: str, path: str, got: object, expected: object) -> DumpError:

@@ -55,6 +55,14 @@ class Predictions:
         right = self.sets[name].ids[:, :DEPTH] == self.labels[:, np.newaxis]
         return tuple(int(count) for count in np.cumsum(right.sum(axis=0)))
 
+    def ties(self, name: str) -> tuple[int, ...]:
+        """Count, for each N, the images whose label owes its place to the order of equal scores."""
+        best = self.sets[name]
+        right = best.ids == self.labels[:, np.newaxis]
+        last = best.scores.shape[1] - 1
+        equal = [best.scores == best.scores[:, [min(n + 1, last)]] for n in range(last + 1)]
+        return tuple(int((right & tied)[:, : n + 1].sum()) for n, tied in enumerate(equal))
+
 
 def list_sha256(names: Sequence[str], labels: Sequence[int]) -> str:
     """Return the sha256 over every image's name and label, in order."""

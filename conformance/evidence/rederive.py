@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def _board_problems(folder: Path, found: EvidenceClass, evidence: Evidence) -> I
         text = read_limited(inside(folder, board.npu_smi_before), TEXT_BYTES).decode(
             errors="replace"
         )
-        if board.soc_version.removeprefix("Ascend") not in text:
+        name = re.escape(board.soc_version.removeprefix("Ascend"))
+        if not re.search(rf"(?<![A-Za-z0-9])(?:Ascend)?{name}(?![A-Za-z0-9])", text):
             yield f"board: npu-smi does not list a {board.soc_version}"
 
 

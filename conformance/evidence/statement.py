@@ -25,6 +25,8 @@ PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 TESTED = "tested:"
 MAX_BYTES = 16 * 1024 * 1024
 MAX_FILES = 10_000
+# The statement itself, and the signature that a user puts beside it.
+NOT_STATED = {STATEMENT_FILE, f"{STATEMENT_FILE}.sig"}
 _BLOCK_BYTES = 1 << 20
 
 
@@ -126,7 +128,7 @@ def _files(folder: Path) -> Iterator[Path]:
             raise _not_a_bundle(folder, f"more than {MAX_FILES} files")
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise _not_a_bundle(path, "a link or a special file")
-        signature = path.parent == folder and path.name.startswith(STATEMENT_FILE)
+        signature = path.parent == folder and path.name in NOT_STATED
         if path.is_file() and not signature:
             yield path
 

@@ -7,38 +7,36 @@ the whole bundle, which only a signature excludes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from conformance.check import Check, Status, holds
+from conformance.check import Status, holds
 from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import (
     JUNIT_FILE,
     PREDICTIONS_FILE,
     Decision,
     Evidence,
-    PredictionSet,
 )
 from conformance.evidence.bundle_files import demand_small, read_evidence, read_limited
 from conformance.evidence.facts import FACTS_FILE, gather
 from conformance.evidence.flip_ledger import ledger_problems
-from conformance.evidence.gate import Gates, Row
+from conformance.evidence.gate import Gates
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import Predictions, read_predictions
 from conformance.evidence.record import CHECKS_FILE, CheckRecord, read
 from conformance.evidence.rederive import class_problems
+from conformance.evidence.rejudge import bound_problems, count_problems
+from conformance.evidence.report.page import page_problems
 from conformance.evidence.statement import TESTED, file_digests, predicate, read_statement
 from conformance.evidence.tidy import belongs
 from conformance.evidence.verdict import decide
 from conformance.spec import ModelSpec
 
 JUNIT_BYTES = RECORD_BYTES = 128 * 1024 * 1024
-# Units in which Top-N accuracy is stated.
-PERCENT, COUNT = "%", "images"
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,10 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
         _status_problems(evidence),
         _source_problems(evidence, gates, specs),
         class_problems(folder, evidence, specs, predictions),
-        _count_problems(evidence, gates, predictions),
+        _set_problems(evidence, predictions),
+        count_problems(evidence, gates, specs, predictions),
+        bound_problems(evidence, specs),
+        page_problems(folder),
         ledger_problems(folder, evidence, predictions, specs),
     )
     for part in parts:
@@ -184,49 +185,27 @@ def _source_problems(
     evidence: Evidence, gates: Gates, specs: Mapping[str, ModelSpec]
 ) -> Iterator[str]:
     """Compare gates and specs with those of this checkout: a looser one decides otherwise."""
-    for model, digest in evidence.specs.items():
+    named = {str(made.check.coordinates.get("model", "")) for made in evidence.checks} - {""}
+    for model in sorted(named | evidence.specs.keys()):
+        digest = evidence.specs.get(model, "none")
         if model not in specs or specs[model].sha256 != digest:
             yield f"models/{model}.toml: the run used another than this checkout has"
     if evidence.decision and evidence.decision.gates_sha256 != gates.sha256:
         yield "gates.toml: the run used another than this checkout has"
 
 
-def _count_problems(
-    evidence: Evidence, gates: Gates, predictions: Predictions | None
-) -> Iterator[str]:
-    """Count Top-N again, and compare the counts and every check that is made of them."""
-    if predictions is not None:
-        named = {found.name for found in evidence.predictions}
-        if named != set(predictions.sets):
-            yield f"{PREDICTIONS_FILE}: holds {sorted(predictions.sets)}, not {sorted(named)}"
-            return
-        for found in evidence.predictions:
-            counted = (len(predictions.names), predictions.hits(found.name))
-            if counted != (found.images, found.hits):
-                yield f"{found.name}: {counted[1]} of {counted[0]} images are right, not as stated"
-    for made in evidence.checks:
-        row = gates.row(made.check.id)
-        if row and row.recount and made.check.status in (Status.PASS, Status.FAIL):
-            yield from _recount(made.check, row, evidence.predictions)
-
-
-def _recount(check: Check, row: Row, predictions: Iterable[PredictionSet]) -> Iterator[str]:
-    """Compare a check of Top-N accuracy with the predictions it was made of."""
-    fitting = [
-        found
-        for found in predictions
-        if found.engine == row.recount
-        and all(check.coordinates.get(n, v) == v for n, v in found.coordinates.items())
-    ]
-    if len(fitting) != 1:
-        yield f"{check.label}: {len(fitting)} sets of predictions by {row.recount}, needs one"
+def _set_problems(evidence: Evidence, predictions: Predictions | None) -> Iterator[str]:
+    """Count Top-N again of every set of predictions."""
+    if predictions is None:
         return
-    depth = int(check.id[-1])
-    hits, images = fitting[0].hits[depth - 1], fitting[0].images
-    expected = {PERCENT: 100 * hits / images, COUNT: hits}.get(check.unit)
-    stated = check.value if isinstance(check.value, int | float) else math.nan
-    if expected is None or not math.isclose(stated, expected, rel_tol=1e-12):
-        yield f"{check.label}: states {check.value} {check.unit}, predictions give {hits} hits"
+    named = {found.name for found in evidence.predictions}
+    if named != set(predictions.sets):
+        yield f"{PREDICTIONS_FILE}: holds {sorted(predictions.sets)}, not {sorted(named)}"
+        return
+    for found in evidence.predictions:
+        counted = (len(predictions.names), predictions.hits(found.name))
+        if counted != (found.images, found.hits):
+            yield f"{found.name}: {counted[1]} of {counted[0]} images are right, not as stated"
 
 
 def _decided_again(

@@ -9,6 +9,7 @@ from pathlib import Path
 from conformance.errors import DatasetError
 from conformance.imagenet.dataset import Dataset, LabelledImage, shortened
 from conformance.imagenet.labels import LABEL_FILE, read_labels
+from conformance.obstacles import first_obstacle
 
 IMAGE_EXTENSIONS = (".jpeg", ".jpg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -143,7 +144,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             "folder cannot be read",
             got=error,
             expected="a folder of images that you may enter and list",
-            where={"folder": folder, **_first_obstacle(folder)},
+            where={"folder": folder, **first_obstacle(folder)},
             next_step="give the right folder, or have its permissions changed",
         ) from None
     if not found:
@@ -155,13 +156,3 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             next_step="give the right folder, or unpack the images into it",
         )
     return found
-
-
-def _first_obstacle(folder: Path) -> dict[str, object]:
-    """Name the outermost folder on the way that is not there or may not be entered, if any."""
-    for parent in reversed(folder.absolute().parents):
-        if not os.access(parent, os.F_OK, effective_ids=True):
-            return {"does not exist": parent}
-        if not os.access(parent, os.X_OK, effective_ids=True):
-            return {"may not be entered": parent}
-    return {}

@@ -31,7 +31,7 @@ class Preflight:
         free_bytes: Free on the disk of the folder.
         free_inodes: Files that may still be made there; None where the file system has no limit.
         free_memory: Memory available now.
-        shard: Most images whose inputs fit on the disk at once, up to ``images``.
+        shard: Images whose inputs lie on the disk at once.
     """
 
     images: int
@@ -60,12 +60,15 @@ class Preflight:
     def describe(self) -> str:
         """Return need against what is free, one line each, for a reader."""
         inodes = "no limit" if self.free_inodes is None else f"{self.free_inodes:,} free"
-        disk = f"{self.need_bytes / GIB:.2f} GiB needed at once, {self.free_bytes / GIB:.2f} free"
+        at_once = f"{self.shard * self.image_bytes / GIB:.2f} at once"
+        disk = (
+            f"{self.need_bytes / GIB:.2f} GiB needed, {at_once}, {self.free_bytes / GIB:.2f} free"
+        )
         largest = f"{self.worst_memory / GIB:.2f} with the largest images that are accepted"
         memory = f"{self.need_memory / GIB:.2f} GiB needed ({largest})"
         rows = {
             "disk": disk,
-            "files": f"{self.images:,} needed at once, {inodes}",
+            "files": f"{self.images:,} needed, {self.shard:,} at once, {inodes}",
             "memory": f"{memory}, {self.free_memory / GIB:.2f} free",
             "shards": f"{-(-self.images // self.shard)} of up to {self.shard:,} images",
         }
@@ -73,7 +76,13 @@ class Preflight:
 
 
 def preflight(
-    images: int, preprocess: Preprocess, kind: Prepared, folder: Path, *, workers: int = 1
+    images: int,
+    preprocess: Preprocess,
+    kind: Prepared,
+    folder: Path,
+    *,
+    workers: int = 1,
+    most: int | None = None,
 ) -> Preflight:
     """Weigh the need for ``images`` inputs in ``folder`` against the machine.
 
@@ -83,6 +92,7 @@ def preflight(
         kind: ``float32`` or ``uint8``.
         folder: Where the inputs will go; it need not exist yet.
         workers: Processes that prepare.
+        most: Most images to have on the disk at once; None for as many as fit.
 
     Raises:
         ConformanceError: Not even one input fits on the disk, or the memory is too small.
@@ -91,7 +101,7 @@ def preflight(
     free_bytes = disk.f_bavail * disk.f_frsize
     free_inodes = disk.f_favail if disk.f_files else None
     size = input_bytes(preprocess, kind)
-    room = min(int(free_bytes * (1 - _KEPT_FREE)) // size, images)
+    room = min(int(free_bytes * (1 - _KEPT_FREE)) // size, images, most or images)
     shard = room if free_inodes is None else min(room, free_inodes)
     found = Preflight(
         images, size, workers, free_bytes, free_inodes, psutil.virtual_memory().available, shard

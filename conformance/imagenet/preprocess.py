@@ -106,7 +106,9 @@ def open_rgb(path: Path, preprocess: Preprocess) -> Image.Image:
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:
             _demand_feasible(image, preprocess)
-            return image.convert("RGB")
+            image.load()
+            # A conversion would copy what is RGB already, as nearly every photograph is.
+            return image if image.mode == "RGB" else image.convert("RGB")
     except DatasetError as error:
         error.where.update(image=path.name, file=path)
         raise

@@ -119,17 +119,27 @@ def accuracy_records(topn: TopN) -> list[Check]:
 def paired_checks(
     reference: Predictions, candidate: Predictions, max_drop_points: float
 ) -> list[Check]:
-    """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point."""
-    ours, theirs = label_ranks(candidate)[0], label_ranks(reference)[0]
+    """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point.
+
+    Equal scores of the candidate are ordered lowest class first; where another order of them would
+    decide otherwise, nothing is decided.
+    """
+    theirs = label_ranks(reference)[0]
     made = []
     for n in (1, 5):
-        outcomes = Outcomes(reference.names, theirs < n, ours < n)
-        decision = decide_paired(outcomes, bound_points=max_drop_points)
+        decision, *others = (
+            decide_paired(
+                Outcomes(reference.names, theirs < n, ours < n), bound_points=max_drop_points
+            )
+            for ours in label_ranks(candidate)
+        )
         paired, unpaired = decision.paired_points, decision.unpaired_points
+        agreed = {decision.status} == {other.status for other in others}
         made.append(
             Check(
                 id=f"accuracy.paired.top{n}",
-                status=decision.status,
+                status=decision.status if agreed else Status.INCONCLUSIVE,
+                hint="" if agreed else "equal scores decide; look at their rounding",
                 value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
                 bound=f"inside ±{max_drop_points:g}",
                 unit="points, 98 % interval",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from conformance.spec import ModelSpec, Variant
 
 # A round of the published method's kind: long enough that a chip's rate is steady within it.
 SHARD_IMAGES = 2000
+PREFLIGHT_NAME = "preflight.txt"
 INPUT_OF: dict[Variant, Prepared] = {"float32": "float32", "aipp": "uint8"}
 
 
@@ -101,11 +103,16 @@ class OmRunner:
         kind = INPUT_OF[variant]
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.records.mkdir(parents=True, exist_ok=True)
-        room = preflight(len(dataset), spec.preprocess, kind, self.scratch, workers=self.workers)
+        room = preflight(
+            len(dataset), spec.preprocess, kind, self.scratch,
+            workers=self.workers, most=SHARD_IMAGES,
+        )  # fmt: skip
+        print(room.describe(), file=sys.stderr)  # beside the progress bars
+        (self.records / PREFLIGHT_NAME).write_text(f"{room.describe()}\n")
         collector = ScoreCollector(dataset.names, dataset.labels, "float32")
         dumps, figures = hashlib.sha256(), hashlib.sha256()
         found: list[InferenceRun] = []
-        every = list(shards(dataset.images, min(SHARD_IMAGES, room.shard)))
+        every = list(shards(dataset.images, room.shard))
         for number, images in enumerate(every):
             with work_place(self.scratch, "shard-", self.records) as folder:
                 job = _Job(folder, om, spec, batch, kind)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import re
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from conformance.check import Status
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import REPORT_FILE
-from conformance.evidence.bundle_files import write_whole
+from conformance.evidence.bundle import REPORT_FILE, Decision
+from conformance.evidence.bundle_files import read_limited, write_whole
 from conformance.evidence.report import shown
 from conformance.evidence.report.accuracy_chart import accuracy_chart
 from conformance.evidence.report.error_chart import error_chart
 from conformance.evidence.report.flips import changed_decisions
+from conformance.evidence.report.joined import joined
 from conformance.evidence.report.source import Source, read_source
 from conformance.evidence.report.stages import MAX_ROWS, stages_of
 from conformance.evidence.report.summary import banner, headline, rests_on, tiles
@@ -24,24 +28,34 @@ from conformance.evidence.report.thumbnails import demand_folder, thumbnail
 from conformance.evidence.report.times import times_of
 
 FOLDER = Path(__file__).parent
+MAX_PAGE = 16 * 1024 * 1024
+# How the page shows an image: its picture, and its name behind that.
+PICTURE = re.compile(
+    r'<img src="(data:image/jpeg;base64,[A-Za-z0-9+/=]*)" alt="[^"]*">\s*'
+    r'<div><h3 class="path"><bdi>([^<]*)</bdi>'
+)
+LEFT_OUT = "Images are left out on request."
 
 
 def write_report(
     bundle: Path,
+    *more: Path,
     output: Path | None = None,
-    *,
     images: Path | None = None,
     thumbnails: bool = True,
+    decision: Decision | None = None,
 ) -> Path:
-    """Write the report of a bundle; the same bundle and images always give the same bytes.
+    """Write the report of a bundle, or of several as one; the same input gives the same bytes.
 
     A run that seals its bundle calls this before the statement is written, which names every file.
 
     Args:
         bundle: Folder with ``evidence.json``, or with the records of a run that was killed.
+        more: Other bundles on the same subject.
         output: Where to write; default ``report.html`` in the bundle.
         images: Folder of the images or the one above their ``val``, for thumbnails.
         thumbnails: Whether images may be shown.
+        decision: What a gate makes of all of them, if there are several.
 
     Returns:
         The file.
@@ -52,13 +66,46 @@ def write_report(
         DatasetError: ``images`` is not there.
     """
     demand_folder(images if thumbnails else None)
-    page = render(read_source(bundle), images=images, thumbnails=thumbnails)
+    source = read_source(bundle)
+    if decision:
+        source = joined([source, *map(read_source, more)], decision)
+    page = render(source, lambda name: thumbnail(images, name), thumbnails=thumbnails)
     # Names of files may hold bytes that are no text; they are spelt out before they come here.
     return write_whole(output or bundle / REPORT_FILE, page.encode("utf-8", errors="replace"))
 
 
-def render(source: Source, *, images: Path | None = None, thumbnails: bool = True) -> str:
-    """Return the page of what was read from a bundle; for the rest see :func:`write_report`."""
+def page_problems(bundle: Path) -> Iterator[str]:
+    """Yield a sentence if the report in a bundle is not the one that its evidence gives.
+
+    Its thumbnails are taken as they are: the images are not in the bundle. Where the package that
+    renders reports is not installed, or was not for the run, there is nothing to compare.
+    """
+    path = bundle / REPORT_FILE
+    if not path.exists() or find_spec("jinja2") is None:
+        return
+    from markupsafe import escape
+
+    stated = read_limited(path, MAX_PAGE).decode("utf-8", errors="replace")
+    pictures = {found[2]: found[1] for found in PICTURE.finditer(stated)}
+    thumbnails = LEFT_OUT not in stated
+    again = render(
+        read_source(bundle),
+        lambda name: pictures.get(str(escape(shown.visible(name))), ""),
+        thumbnails=thumbnails,
+    )
+    if again.encode("utf-8", errors="replace").decode("utf-8") != stated:
+        yield f"{REPORT_FILE}: not the page that the evidence gives"
+
+
+def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = True) -> str:
+    """Return the page of what was read from a bundle.
+
+    Args:
+        source: What was read.
+        picture: Gives an image's thumbnail as a ``data:`` address by its name; empty if none.
+        thumbnails: Whether images may be shown.
+    """
+    environment = _environment()  # first: nothing below works without its packages
     throughput, accuracy, error = (
         throughput_chart(source),
         accuracy_chart(source),
@@ -67,13 +114,9 @@ def render(source: Source, *, images: Path | None = None, thumbnails: bool = Tru
     flips, rests = changed_decisions(source), rests_on(source)
     style, script = _part("style.css"), _part("script.js")
     stages = stages_of(source.evidence.checks)
-    pictures = {
-        flip.image: thumbnail(images, flip.image) if thumbnails else "" for flip in flips.shown
-    }
+    pictures = {flip.image: picture(flip.image) if thumbnails else "" for flip in flips.shown}
     return str(
-        _environment()
-        .get_template("report.html")
-        .render(
+        environment.get_template("report.html").render(
             evidence=source.evidence,
             source=source,
             headline=headline(source),

@@ -1,9 +1,8 @@
-"""Small programs that play the vendor's tools, and the files that they write."""
+"""Texts and files as the real tools print and write them, for tests of what reads them."""
 
 from __future__ import annotations
 
 import struct
-import sys
 from pathlib import Path
 
 from conformance.ascend.environment import VendorEnvironment
@@ -16,15 +15,8 @@ def sample(name: str) -> str:
     return (SAMPLES / name).read_text()
 
 
-def tool(path: Path, code: str) -> Path:
-    """Write an executable Python program; it sees nothing of this suite."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!{sys.executable} -I\n{code}")
-    path.chmod(0o755)
-    return path
-
-
 def environment(**variables: str) -> VendorEnvironment:
+    """An environment of vendor tools that has nothing of this machine's."""
     return VendorEnvironment({"PATH": "/usr/bin:/bin", **variables}, None, "test")
 
 
