@@ -24,10 +24,13 @@ from conformance.evidence.flip_ledger import (
 from conformance.evidence.gate import read_gates
 from conformance.evidence.prediction_file import read_predictions
 from conformance.evidence.record import append_line, read
+from conformance.evidence.report.joined import joined
+from conformance.evidence.report.source import read_source
 from conformance.evidence.run_bundle import RunFacts, add_predictions, assemble, seal
 from conformance.evidence.verify import verify
 from conformance.metrics.flips import Verdict
 from selftest.made_bundles import MODEL, SPECS, record_bounds, restate
+from selftest.report_bundles import decision
 
 IMAGES = 40
 ENGINES = ("torch", "onnxruntime", "om")
@@ -176,6 +179,18 @@ def test_an_engine_that_is_absent_is_said_to_lack(
     ledger = read_ledger(sealed(tmp_path, engines))
     assert ledger == FlipLedger(comparisons=(), lacking=(f"predictions of {MODEL} {lacking}",))
     assert problems(tmp_path) == ()
+
+
+def test_runs_on_host_and_board_are_compared_in_their_joint_report(tmp_path: Path) -> None:
+    host, board = sealed(tmp_path / "host", ("torch",)), sealed(tmp_path / "board", ("om",))
+    whole = joined([read_source(host), read_source(board)], decision())
+    assert whole.flips
+    assert {c.candidate: (c.flips, c.confident) for c in whole.flips.comparisons} == {
+        "om bs1": (2, 0),
+        "om bs16": (3, 1),
+    }
+    (board / PREDICTIONS_FILE).unlink()
+    assert joined([read_source(host), read_source(board)], decision()).flips is None
 
 
 def test_without_a_bound_nothing_is_excused(tmp_path: Path) -> None:
