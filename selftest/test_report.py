@@ -28,7 +28,7 @@ from conformance.evidence.record import (
 from conformance.evidence.report import shown, stages
 from conformance.evidence.report.accuracy_chart import wilson_pct
 from conformance.evidence.report.flips import MAX_SHOWN, class_name
-from conformance.evidence.report.page import write_report
+from conformance.evidence.report.page import page_problems, write_report
 from conformance.evidence.report.source import read_source
 from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import thumbnail
@@ -99,6 +99,7 @@ def test_every_reason_and_status_is_listed(troubled: Path) -> None:
     assert "no-inference-tool" in text
     assert "read (disk) limits the end-to-end rate" in text
     assert "134 % of bound" in text
+    assert "98.9 % of published, -2.0 % to baseline · 1 of 6 do not hold" in text
 
 
 def test_worst_checks_come_first() -> None:
@@ -264,6 +265,7 @@ def test_names_of_images_are_escaped_beside_their_thumbnails(tmp_path: Path) -> 
     assert page.count('src="data:image/jpeg;base64,') == 6
     assert "<svg onload" not in page
     assert "&lt;svg onload=alert(0)&gt;.jpg" in page
+    assert list(page_problems(bundle)) == [], "the page is that of the evidence, pictures and all"
 
 
 def test_nothing_is_loaded_and_the_policy_forbids_it(good: Path) -> None:
@@ -293,6 +295,7 @@ def test_thumbnails_can_be_left_out(good: Path, tmp_path: Path) -> None:
         Image.new("RGB", (500, 375), "teal").save(tmp_path / name, "JPEG")
     with_them = page_of(good, images=tmp_path)
     without = page_of(good, images=tmp_path, thumbnails=False)
+    assert list(page_problems(good)) == []
     assert with_them.count("<img ") == 6
     assert without.count("<img ") == 0
     assert "Images are left out on request" in text_of(without)
