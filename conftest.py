@@ -1,8 +1,9 @@
 """The suite's plugins; each module says what it adds to pytest."""
 
 pytest_plugins = [
-    "fixtures.options",
+    "fixtures.controller",
     "fixtures.termination",
+    "fixtures.options",
     "fixtures.claims",
     "fixtures.outcomes",
     "fixtures.recorder",

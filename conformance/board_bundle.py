@@ -5,22 +5,18 @@ A board's own Python installs it without compiler or root; torch and onnx stay o
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
-import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.artifacts import Artifact, file_sha256
+from conformance.board_wheels import Wanted, collect_wheels, run_command
 from conformance.build import Builder
 from conformance.build_checkpoint import CHECKPOINT_FILE
 from conformance.config import SAMPLE, RunConfig
-from conformance.errors import ConfigError
 from conformance.float16 import allowed_error
 from conformance.imagenet.labels import LABEL_FILE
 from conformance.measure import Measurer
@@ -29,8 +25,6 @@ from conformance.spec import load_spec
 CHECKOUT = Path(__file__).resolve().parents[1]
 IMAGES = "imagenet"
 SCRIPTS = ("install.sh", "run.sh")
-# From the glibc of old enterprise systems to that which today's numpy wheels are built for.
-PLATFORMS = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 24, 26, 27, 28)))
 
 
 @dataclass(frozen=True)
@@ -38,15 +32,11 @@ class Contents:
     """What goes into a bundle besides the suite.
 
     Attributes:
-        arch: The board's ``uname -m``.
-        pythons: Python releases to bring wheels for, such as ``3.11``.
-        wheels: A folder with all wheels; None downloads them.
+        wheels: Which wheels come along.
         with_images: Whether the images come along.
     """
 
-    arch: str
-    pythons: Sequence[str]
-    wheels: Path | None
+    wheels: Wanted
     with_images: bool
 
 
@@ -57,15 +47,16 @@ def write_bundle(config: RunConfig, contents: Contents, archive: Path) -> None:
         ConfigError: The checkout is none of git, or the wheels cannot be had.
         ConformanceError: Weights or images cannot be used.
     """
-    top = f"ascend-conformance-{contents.arch}"
+    wanted = contents.wheels
+    top = f"ascend-conformance-{wanted.arch}"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix="bundle-") as work:
         folder = Path(work) / top
         folder.mkdir()
         copy_suite(folder / "suite")
-        collect_wheels(contents, folder)
+        glibc = collect_wheels(wanted, folder)
         told = fill_store(config, Path(work) / "run", folder, with_images=contents.with_images)
-        told |= {"ARCH": contents.arch, "PYTHONS": " ".join(contents.pythons)}
+        told |= {"ARCH": wanted.arch, "PYTHONS": " ".join(wanted.pythons), "GLIBC": glibc}
         lines = (f"{name}='{value}'\n" for name, value in sorted(told.items()))
         (folder / "bundle.conf").write_text("".join(lines), "utf-8")
         for script in SCRIPTS:
@@ -83,29 +74,12 @@ def copy_suite(target: Path) -> None:
     Raises:
         ConfigError: The checkout is none of git.
     """
-    names = _run(["git", "-C", str(CHECKOUT), "ls-files", "-z"], "the suite's files").split("\0")
+    names = run_command(["git", "-C", str(CHECKOUT), "ls-files", "-z"], "the suite's files").split(
+        "\0"
+    )
     for name in filter(None, names):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CHECKOUT / name, target / name)
-
-
-def collect_wheels(contents: Contents, folder: Path) -> None:
-    """Put the wheels of the base install and of pip into ``wheels/``, beside a requirements file.
-
-    Raises:
-        ConfigError: One cannot be had as a wheel for this architecture and Python.
-    """
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
-    needed = [*project["dependencies"], "pip"]
-    (folder / "requirements.txt").write_text("\n".join(needed) + "\n", "utf-8")
-    source = ["--no-index", "--find-links", str(contents.wheels)] if contents.wheels else []
-    for python in contents.pythons:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", *source]
-        command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation=cp"]
-        command += [f"--platform={name}_{contents.arch}" for name in PLATFORMS]
-        command += [f"--python-version={python}", f"--dest={folder / 'wheels'}"]
-        command += [f"--constraint={CHECKOUT / 'constraints.txt'}", *needed]
-        _run(command, f"wheels for {contents.arch}, Python {python}")
 
 
 def fill_store(
@@ -174,27 +148,3 @@ def _write_digests(folder: Path) -> None:
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     paths: Iterable[Path] = sorted(path for path in folder.rglob("*") if path.is_file())
     return ((path.relative_to(folder).as_posix(), path) for path in paths)
-
-
-def _run(command: list[str], what: str) -> str:
-    """Run git or pip and return what it printed.
-
-    Raises:
-        ConfigError: It failed, or is not installed.
-    """
-    try:
-        done = subprocess.run(  # noqa: S603 - programs named here, an argument list
-            command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
-        )
-        status, told = done.returncode, done.stderr.strip()
-    except OSError as error:
-        status, told = 1, str(error)
-    if status:
-        raise ConfigError(
-            f"cannot get {what}",
-            got=told,
-            expected="status 0",
-            where={"command": " ".join(command)},
-            next_step="run it by hand; a bundle is made in a clone, with network or --wheels=DIR",
-        )
-    return done.stdout

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from conformance.board_bundle import CHECKOUT, Contents, write_bundle
+from conformance.board_wheels import Wanted
 from conformance.config import OPTIONS, resolve
 
 # Options of a run that say what the store is to be filled with.
@@ -52,9 +53,7 @@ def bundle(arguments: argparse.Namespace) -> int:
     """
     config = resolve({name: getattr(arguments, name) for name in SHARED}, rootdir=CHECKOUT)
     contents = Contents(
-        arch=arguments.arch,
-        pythons=tuple(arguments.python or PYTHONS),
-        wheels=arguments.wheels,
+        wheels=Wanted(arguments.arch, tuple(arguments.python or PYTHONS), arguments.wheels),
         with_images=arguments.with_images,
     )
     name = f"dist/ascend-conformance-{arguments.arch}.tar.gz"

@@ -55,6 +55,7 @@ class SkipReason(StrEnum):
     NO_PUBLISHED_FIGURE = "no-published-figure"
     NOT_TUNED = "not-tuned"
     NOT_STATED = "not-stated"
+    ONE_BATCH_SIZE = "one-batch-size"
     MISSING_PACKAGE = "missing-package"
     NO_PASSPORT = "no-passport"
 

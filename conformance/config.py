@@ -48,6 +48,7 @@ class RunConfig:
     atc_log: str
     time_limits: float
     profiling: Path | None
+    baseline_om: Path | None
     artifacts: Path
     scratch: Path
     evidence: Path
@@ -97,6 +98,7 @@ def resolve(
         atc_log=chosen["atc-log"] or "error",
         time_limits=chosen["time-limits"] or 1.0,
         profiling=chosen["profiling"],
+        baseline_om=chosen["baseline-om"],
         scratch=chosen["scratch"] or Path(tempfile.gettempdir()),
         artifacts=chosen["artifacts"] or default_artifacts_folder(environ),
         evidence=chosen["evidence"] or rootdir / "evidence",
@@ -106,6 +108,7 @@ def resolve(
     _require(config.weights, "weights", os.path.isfile, "a checkpoint file (.pth)")
     _require(config.imagenet, "imagenet", os.path.isdir, "a folder with val/ and val_label.txt")
     _require(config.profiling, "profiling", os.path.isdir, "a folder with profiling files")
+    _require(config.baseline_om, "baseline-om", os.path.isdir, "a folder with .om files")
     return config
 
 

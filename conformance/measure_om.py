@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,21 +67,6 @@ class OmMeasurer:
         name = f"{spec.name}-{key}-{tool}"
         return self._builder.once(f"measure {name}", lambda: self._shared(name, spec, key, tool))
 
-    def timed_run(self, spec: ModelSpec, key: OmKey, soc: str) -> OmFacts:
-        """Time one ``.om`` by the method of the SoC's published figures, or over the dataset.
-
-        Raises:
-            NotApplicable: There is no board, no inference tool or no such model.
-            ConformanceError: The tool fails, or its figures cannot be believed.
-        """
-        table = spec.throughput_of(soc)
-        if table is None:
-            return self.dataset_run(spec, key, "ais_bench").facts
-        key = dataclasses.replace(key, variant=table.variant)
-        if table.method == "pure":
-            return self.pure_run(spec, key, table.tool)
-        return self.dataset_run(spec, key, table.tool).facts
-
     def pure_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> OmFacts:
         """Time one ``.om`` on generated input, as some published figures were made.
 
@@ -91,7 +76,25 @@ class OmMeasurer:
         """
         tool = self._host.tools.choose(preferred)
         name = f"{spec.name}-{key}-{tool}-pure"
-        return self._builder.once(f"measure {name}", lambda: self._pure(name, spec, key, tool))
+
+        def measure(folder: Path) -> OmFacts:
+            om = self._om_builder.om_model(spec, key)
+            return self._measure_pure(folder.name, key, tool, om.path, om.sha256)
+
+        return self._builder.once(f"measure {name}", lambda: self.shared_facts(name, measure))
+
+    def shared_facts(self, name: str, measure: Callable[[Path], OmFacts]) -> OmFacts:
+        """Measure in one worker of the run, in a folder of its own, and let the others read it.
+
+        Raises:
+            ConformanceError: What measuring raises.
+        """
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "measured.lock"):
+            if not (folder / FACTS_FILE).exists():
+                _write_facts(folder, measure(folder))
+        return _read_facts(folder)
 
     def _shared(self, name: str, spec: ModelSpec, key: OmKey, tool: ToolName) -> OmMeasurement:
         """Measure in one worker of the run and let the others read it."""
@@ -109,19 +112,32 @@ class OmMeasurer:
         om = self._om_builder.om_model(spec, key)
         dataset = self._builder.dataset(spec)
         spoiled: list[str] = []
-        runner = OmRunner(
-            tool=self.tool(tool),
-            timed=lambda: self._timed(spoiled),
-            scratch=self._host.config.scratch,
-            records=logs_folder(self._run_folder) / folder.name,
-            workers=share_of_cores(),
-            time_factor=self._host.config.time_limits,
-        )
+        runner = self.runner(tool, logs_folder(self._run_folder) / folder.name, spoiled)
         run = runner.run(om.path, spec, dataset, key.batch, key.variant)
         self._host.demand_expected(run.emulated, f"{tool} with {om.path}")
         np.save(folder / SCORES_FILE, run.predictions.scores, allow_pickle=False)
         self._record(spec, key, tool, run, om.sha256)
-        _write_facts(folder, self._facts(tool, run, _first(spoiled), om.sha256))
+        _write_facts(folder, self._facts(tool, run, first_reason(spoiled), om.sha256))
+
+    def runner(self, tool: ToolName, records: Path, spoiled: list[str]) -> OmRunner:
+        """Return what runs models on the run's chip.
+
+        Args:
+            tool: The inference tool.
+            records: Where logs and performance files are kept.
+            spoiled: Gets what speaks against the timing, whenever the chip is held.
+
+        Raises:
+            ToolError: The tool was there when it was chosen, and is gone.
+        """
+        return OmRunner(
+            tool=self.tool(tool),
+            timed=lambda: self.timed(spoiled),
+            scratch=self._host.config.scratch,
+            records=records,
+            workers=share_of_cores(),
+            time_factor=self._host.config.time_limits,
+        )
 
     def _record(
         self, spec: ModelSpec, key: OmKey, tool: ToolName, run: OmRun, om_sha256: str
@@ -142,23 +158,14 @@ class OmMeasurer:
             tool=tool,
             method="dataset",
             chip=str(self._host.device.chip),
-            rates_fps=run.rates_fps,
+            rates_fps=[one.interface_fps for one in run.runs],
             spoiled=spoiled,
             notes=run.notes,
             slowest_stage=run.slowest_stage,
             emulated=run.emulated,
             om_sha256=om_sha256,
+            runs=run.runs,
         )
-
-    def _pure(self, name: str, spec: ModelSpec, key: OmKey, tool: ToolName) -> OmFacts:
-        folder = self._folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "measured.lock"):
-            if not (folder / FACTS_FILE).exists():
-                om = self._om_builder.om_model(spec, key)
-                facts = self._measure_pure(folder.name, key, tool, om.path, om.sha256)
-                _write_facts(folder, facts)
-        return _read_facts(folder)
 
     def _measure_pure(
         self, name: str, key: OmKey, tool: ToolName, om: Path, om_sha256: str
@@ -167,7 +174,7 @@ class OmMeasurer:
         limit_s = self._host.config.time_limits * inference_limit_s(PURE_LOOPS * batch)
         records = logs_folder(self._run_folder) / name
         place = work_place(self._host.config.scratch, "pure-", records)
-        with place as empty, self._timed(spoiled):
+        with place as empty, self.timed(spoiled):
             work = empty / "work"
             timed = chosen.measure_pure(
                 om, batch=batch, loops=PURE_LOOPS, folder=work, limit_s=limit_s
@@ -179,11 +186,12 @@ class OmMeasurer:
             method="pure",
             chip=str(self._host.device.chip),
             rates_fps=[timed.rate_fps],
-            spoiled=_first(spoiled),
+            spoiled=first_reason(spoiled),
             notes=list(timed.notes),
             slowest_stage="",
             emulated=timed.emulated,
             om_sha256=om_sha256,
+            runs=[timed.timed],
         )
 
     def tool(self, name: ToolName) -> InferenceTool:
@@ -202,7 +210,7 @@ class OmMeasurer:
         raise ToolError("the inference tool is gone", got="nothing", expected=name)
 
     @contextmanager
-    def _timed(self, spoiled: list[str]) -> Iterator[None]:
+    def timed(self, spoiled: list[str]) -> Iterator[None]:
         """Hold the chip, and the machine for ourselves: a timed run shares neither.
 
         Args:
@@ -216,7 +224,8 @@ class OmMeasurer:
             spoiled.append(self._host.chip.spoils_timing())
 
 
-def _first(spoiled: list[str]) -> str:
+def first_reason(spoiled: list[str]) -> str:
+    """Return the first reason that speaks against a timing; empty if there is none."""
     return next(filter(None, spoiled), "")
 
 

@@ -103,6 +103,11 @@ OPTIONS = (
         absolute_path, "none",
     ),
     Option(
+        "baseline-om", "DIR", "folder with .om files to be timed in turn with the run's, for "
+        "instance squeezenet1_1-bs16.om",
+        absolute_path, "none",
+    ),
+    Option(
         "artifacts", "DIR", "the artifact store", absolute_path,
         "in the user's cache folder", "CONFORMANCE_ARTIFACTS",
     ),

@@ -123,6 +123,16 @@ class Throughput(Table, frozen=True):
     figures: Annotated[tuple[Figure, ...], msgspec.Meta(min_length=1)]
     gate_best: bool = False
 
+    def figure(self, batch: int, *, tuned: bool) -> Figure | None:
+        """Return the figure of one batch size; None if there is none."""
+        wanted = (batch, tuned)
+        return next((one for one in self.figures if (one.batch, one.tuned) == wanted), None)
+
+    def decides(self, figure: Figure) -> bool:
+        """Whether a figure is held to its bound; the others are recorded."""
+        best = max(self.figures, key=lambda one: one.fps)
+        return figure.gate or (self.gate_best and figure is best)
+
 
 class Float16(Table, frozen=True):
     """What computing in float16 may cost, derived before any board was seen.

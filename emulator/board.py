@@ -73,7 +73,9 @@ class BoardState:
         chips: The chips, in the order of their logical ids.
         processes: Other people's processes on the chips.
         clock_factor: Multiplies every device rate; 1 is the published speed.
-        clock_spread: Relative standard deviation of a device rate from run to run.
+        clock_spread: Relative standard deviation of a device rate from run to run, and of blocks
+            of a hundred batches within one.
+        clock_memory: Correlation of each run's rate with the next one's.
         threads: Threads of ONNX Runtime; results are promised to repeat for one thread only.
         ais_bench: ``2022`` or ``2023``: whose spelling of the summary ais_bench uses.
         faults: Names of the faults that are switched on.
@@ -86,7 +88,8 @@ class BoardState:
     chips: tuple[Chip, ...] = ()
     processes: tuple[Tenant, ...] = ()
     clock_factor: float = 1.0
-    clock_spread: float = 0.003
+    clock_spread: float = 0.004
+    clock_memory: float = 0.2
     threads: int = 1
     ais_bench: str = "2023"
     faults: tuple[str, ...] = field(default=())

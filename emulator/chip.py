@@ -11,7 +11,7 @@ from pathlib import Path
 from emulator.board import Board, BoardState, Chip
 from emulator.clock import ChipClock
 from emulator.session import ChipSession, load
-from emulator.tenants import on_chip, tenants
+from emulator.tenants import count_run, on_chip, tenants
 
 VISIBLE_VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"
 
@@ -81,6 +81,7 @@ def opened(board: Board, device_id: int, om_path: Path, name: str) -> Iterator[O
     """
     chip = find_chip(board.state, device_id)
     with on_chip(board.folder, chip.device, name):
-        session = load(om_path, board.state)
+        session = load(om_path, board.state, board.folder)
+        board.faults.run = count_run(board.folder, chip.device)
         clock = ChipClock(board.state, session.model, chip.device, board.faults)
         yield OpenChip(board, chip.device, session, clock)

@@ -5,8 +5,9 @@ A model other than SqueezeNet 1.1 is slower by its work, of which a quarter is t
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +21,12 @@ HEADROOM = 1.25
 """By how much the device rate stays above the rate that the host sees."""
 
 
+BLOCK = 100
+"""Batches over which the rate within a run wanders."""
+DRIFT_RUNS = 60
+"""Runs after which a chip that gets slower has come to rest."""
+
+
 class ChipClock:
     """Device times of one model on one chip.
 
@@ -27,7 +34,7 @@ class ChipClock:
         state: The board's state.
         model: The model that runs.
         device: Logical id of the chip; each has a noise of its own.
-        faults: Faults of place ``clock`` change the rate.
+        faults: Faults of place ``clock`` change the rate; they know which run of the chip this is.
     """
 
     def __init__(
@@ -35,17 +42,23 @@ class ChipClock:
     ) -> None:
         self._batch = model.batch
         self._spread = state.clock_spread
-        self._random = np.random.default_rng([state.seed, device, model.batch, int(model.tuned)])
         rate = state.facts.squeezenet_fps(model.batch) * state.clock_factor
         rate *= state.facts.tuned_gain if model.tuned else 1.0
         rate /= FIXED_SHARE + (1 - FIXED_SHARE) * model.macs / SQUEEZENET_MACS
         for fault in faults.at("clock", model.batch):
-            rate *= float(fault.options["factor"])
-        self._fps = rate * (1 + self._noise(1)[0])
+            options = dict(fault.options)
+            self._spread = float(options.pop("spread", self._spread))
+            rate *= RATES[fault.do](faults.run, **options)
+        seed = [state.seed, device, model.batch, int(model.tuned)]
+        wander = _wandering(np.random.default_rng(seed), faults.run, state.clock_memory)
+        self._random = np.random.default_rng([*seed, faults.run])
+        self._fps = rate * (1 + self._spread * wander)
 
     def _noise(self, count: int) -> Sequence[float]:
-        values = self._random.standard_normal(count).clip(-3, 3) * self._spread
-        return [float(value) for value in values]
+        """Noise of single batches, on top of one that holds for a block of them."""
+        blocks = self._random.standard_normal(-(-count // BLOCK)).repeat(BLOCK)[:count]
+        single = self._random.standard_normal(count)
+        return [float(value) for value in (blocks + single).clip(-4, 4) * self._spread]
 
     def batch_ms(self, count: int, sharers: int = 0) -> list[float]:
         """Device milliseconds of each of some batches.
@@ -58,6 +71,35 @@ class ChipClock:
         noise = self._noise(count)
         centre = sum(noise) / count
         return [mean_ms * (1 + value - centre) for value in noise]
+
+
+def _wandering(random: np.random.Generator, run: int, memory: float) -> float:
+    """Noise of one run, in standard deviations; correlated with that of the run before."""
+    steps = random.standard_normal(run + 1).clip(-3, 3)
+    value = float(steps[0])
+    for step in steps[1:]:
+        value = memory * value + math.sqrt(1 - memory**2) * float(step)
+    return value
+
+
+def _scaled(_: int, *, factor: float) -> float:
+    return factor
+
+
+def _drifting(run: int, *, per_run: float) -> float:
+    return 1 - per_run * min(run, DRIFT_RUNS)
+
+
+def _alternating(run: int, *, factor: float) -> float:
+    """Slower in the second half of the order A B B A, which begins after the first run."""
+    return factor if run and (run - 1) % 4 in (1, 2) else 1.0
+
+
+RATES: dict[str, Callable[..., float]] = {
+    "scale": _scaled,
+    "drift": _drifting,
+    "alternate": _alternating,
+}
 
 
 def wait_until(moment_s: float) -> None:

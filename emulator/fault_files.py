@@ -11,6 +11,7 @@ from pathlib import Path
 from emulator.faults import Fault
 
 A_DAY_S = 86_400
+AN_HOUR_S = 3_600
 
 
 def spoil(files: Sequence[Path], faults: list[Fault]) -> None:
@@ -30,6 +31,12 @@ def age(files: Sequence[Path], *, count: int = 0) -> None:
     yesterday = time.time() - A_DAY_S
     for path in files[-count:]:
         os.utime(path, (yesterday, yesterday))
+
+
+def postdate(files: Sequence[Path]) -> None:
+    """Make the last file look as if it were written in an hour."""
+    later = time.time() + AN_HOUR_S
+    os.utime(files[-1], (later, later))
 
 
 def cut(files: Sequence[Path], *, keep: float = 0.5) -> None:
@@ -78,6 +85,7 @@ EFFECTS: dict[str, Callable[..., None]] = {
     effect.__name__: effect
     for effect in (
         remove,
+        postdate,
         age,
         cut,
         corrupt,

@@ -44,6 +44,7 @@ class Fault:
         do: Effect at that place.
         tools: Tools that it strikes; empty means all that pass the place.
         batches: Batch sizes that it strikes; empty means all.
+        from_run: Runs on the chip that it spares first, such as the one that is judged.
         options: Arguments of the effect.
     """
 
@@ -55,6 +56,7 @@ class Fault:
     do: str
     tools: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
+    from_run: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -90,6 +92,9 @@ class ActiveFaults:
         state: The board's state.
         tool: ``atc``, ``aoe``, ``benchmark``, ``ais_bench`` or ``npu-smi``.
 
+    Attributes:
+        run: How many runs of inference tools the chip has seen before this one.
+
     Raises:
         BoardError: the state names an unknown fault.
     """
@@ -98,13 +103,16 @@ class ActiveFaults:
         faults = chosen_faults(state)
         self._faults = [fault for fault in faults if not fault.tools or tool in fault.tools]
         self._seed = state.seed
+        self.run = 0
 
     def at(self, place: str, batch: int | None = None) -> list[Fault]:
         """The faults that strike at a place; those for some batch sizes only need the batch."""
         return [
             fault
             for fault in self._faults
-            if fault.at == place and (not fault.batches or batch in fault.batches)
+            if fault.at == place
+            and (not fault.batches or batch in fault.batches)
+            and self.run >= fault.from_run
         ]
 
     def random(self, fault: Fault) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -34,6 +35,23 @@ def on_chip(folder: Path, device: int, name: str, memory_mb: int = 120) -> Itera
     try:
         yield
     finally:
+        note.unlink(missing_ok=True)
+
+
+def count_run(folder: Path, device: int) -> int:
+    """Count a run on a chip; returns how many there were before it."""
+    with (folder / RUN_FOLDER / f"runs-{device}").open("a+", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.seek(0)
+        before = int(stream.read() or 0)
+        stream.truncate(0)
+        stream.write(str(before + 1))
+    return before
+
+
+def forget_runs(folder: Path) -> None:
+    """Let a board be as fresh as one that no inference tool has used."""
+    for note in [folder / RUN_FOLDER / USED_MARK, *(folder / RUN_FOLDER).glob("runs-*")]:
         note.unlink(missing_ok=True)
 
 

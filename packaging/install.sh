@@ -17,6 +17,11 @@ machine=$(uname -m)
 [ "$machine" = "$ARCH" ] || fail "this bundle is for $ARCH" "$machine" \
     "make board-bundle ARCH=$machine on the build host"
 
+glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d" " -f2) || glibc=
+oldest=$(printf '%s\n%s\n' "$GLIBC" "${glibc:-0}" | sort -V | head -n 1)
+[ "$oldest" = "$GLIBC" ] || fail "this bundle needs glibc $GLIBC or later" "${glibc:-none}" \
+    "use a board with a newer system, or a container with one"
+
 (cd "$here" && sha256sum --check --quiet SHA256SUMS) || fail "the bundle is damaged" \
     "a file whose digest differs" "copy the archive again and compare its own digest"
 

@@ -15,7 +15,7 @@ from conformance.check import Check
 from conformance.evidence.record import OutcomeRecord, Record
 from conformance.imagenet.folders import open_dataset
 from emulator import EmulatedBoard, install
-from emulator.tenants import RUN_FOLDER, USED_MARK
+from emulator.tenants import forget_runs
 from selftest.fault_rows import Row
 from selftest.fault_server import Ask, FaultServer
 from selftest.photographs import PHOTOGRAPHS, WEIGHTS
@@ -115,7 +115,7 @@ class FaultBench:
     def row(self, row: Row) -> Outcome:
         """Run the test that must catch a row's fault."""
         self.board.configure(seed=0, faults=[] if row.cause else [row.name])
-        (self.board.folder / RUN_FOLDER / USED_MARK).unlink(missing_ok=True)
+        forget_runs(self.board.folder)
         arguments = [row.node, f"--batch={row.batch}", *row.more]
         arguments.append("--tune=run" if row.om.endswith("tuned") else "--tune=off")
         return self.run(row.name, arguments, row)

@@ -287,7 +287,14 @@ def test_pure_inference_lets_the_tool_read_the_batch_from_the_model(place: Place
     assert (done.perf.batch, done.notes) == (4, ())
     mean_ms = done.perf.compute_time_ms["mean"]
     assert done.perf.throughput_fps == pytest.approx(4000 / mean_ms)
-    assert done.run.argv[3:] == ("--model=squeezenet1_1_bs4.om", "--device=2", "--loop=50")
+    assert len(done.times_ms) == 50, "only what is saved states the time of every batch"
+    assert done.run.argv[3:] == (
+        "--model=squeezenet1_1_bs4.om",
+        "--device=2",
+        "--loop=50",
+        "--output=result",
+        "--output_dirname=pure",
+    )
 
 
 def test_pure_inference_of_another_batch_is_refused(place: Place) -> None:

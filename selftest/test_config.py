@@ -53,6 +53,7 @@ def test_defaults() -> None:
         atc_log="error",
         time_limits=1.0,
         profiling=None,
+        baseline_om=None,
         scratch=Path(tempfile.gettempdir()),
         artifacts=Path("~/.cache/ascend-conformance").expanduser(),
         evidence=Path("/checkout/evidence"),

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from conformance.check import Status
+from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.record import CheckRecord, Record, read_artifacts
+from conformance.evidence.tidy import belongs
 from emulator import EmulatedBoard, install
 from selftest.fault_matrix_runs import prepare_photographs
 from selftest.photographs import WEIGHTS
@@ -54,6 +56,20 @@ def built(folder: Path) -> Counter[tuple[str, str]]:
     return Counter((record.kind, record.key) for record in used if record.event == "built")
 
 
+def demand_whole_bundle(bundle: Path) -> None:
+    """Demand what a bundle of a board must hold, and nothing that the run only worked with."""
+    evidence = read_evidence(bundle)
+    kinds = {digest.kind for digest in evidence.digests.values()}
+    assert kinds == {"weights", "onnx_model", "dataset", "om_model", "dumps", "performance"}
+    assert evidence.board
+    for name in (evidence.board.npu_smi_before, evidence.board.npu_smi_after):
+        assert "npu-smi" in (bundle / name).read_text()
+    files = [p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if not p.is_dir()]
+    assert all(map(belongs, files))
+    assert {name.rpartition(".")[2] for name in files if name.startswith("logs/")} >= {"log", "txt"}
+    assert all(made.seconds > 0 for made in evidence.checks)
+
+
 def test_two_workers_say_the_same_and_build_each_artifact_once(
     board: EmulatedBoard, photographs: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +78,7 @@ def test_two_workers_say_the_same_and_build_each_artifact_once(
     assert outcomes(shared) == outcomes(alone)
     assert statuses(shared) == statuses(alone)
     assert not built(tmp_path / "alone")
+    demand_whole_bundle(run_folder(tmp_path / "shared/evidence"))
     made = built(tmp_path / "shared")
     assert set(made.values()) == {1}
     kinds = Counter(kind for kind, _ in made)

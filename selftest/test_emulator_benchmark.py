@@ -232,7 +232,39 @@ def test_device_rate_is_the_published_one(
 ) -> None:
     rates = [interface(soc, squeezenet_om(batch, tuned=tuned), seed=seed) for seed in range(20)]
     assert len(set(rates)) == 20
-    assert all(rate * chips == pytest.approx(published, rel=0.0095) for rate in rates)
+    assert all(rate * chips == pytest.approx(published, rel=0.0121) for rate in rates)
+
+
+def test_runs_of_one_chip_vary_and_depend_on_the_one_before() -> None:
+    state = new_state("Ascend310").changed(clock_spread=0.01, clock_memory=0.8)
+    faults, rates = ActiveFaults(state, "benchmark"), []
+    for faults.run in range(200):
+        clock = ChipClock(state, squeezenet_om(16), 0, faults)
+        rates.append(1 / sum(clock.batch_ms(5)))
+    logs = np.log(rates)
+    assert float(logs.std()) == pytest.approx(0.01, rel=0.4)
+    assert float(np.corrcoef(logs[:-1], logs[1:])[0, 1]) == pytest.approx(0.8, abs=0.15)
+
+
+def test_blocks_of_one_run_vary() -> None:
+    state = new_state("Ascend310P3").changed(clock_spread=0.01)
+    times = ChipClock(state, squeezenet_om(8), 0, ActiveFaults(state, "ais_bench")).batch_ms(3000)
+    means = np.asarray(times).reshape(30, 100).mean(axis=1)
+    assert float(means.std() / means.mean()) == pytest.approx(0.01, rel=0.4)
+
+
+def test_a_board_remembers_what_it_computed(bench: Bench) -> None:
+    first = bench.benchmark(batch=16)
+    outputs = {path.name: path.read_bytes() for path in bench.folder.rglob("image_*_1.txt")}
+    kept = list((bench.board.folder / "memory").rglob("*.npz"))
+    assert kept, "the first images of a run"
+    again = bench.benchmark(batch=16)
+    assert outputs == {p.name: p.read_bytes() for p in bench.folder.rglob("image_*_1.txt")}
+    assert first.status == again.status == 0
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:50])
+    assert bench.benchmark(batch=16).status == 0, "what is damaged is computed again"
+    assert outputs == {p.name: p.read_bytes() for p in bench.folder.rglob("image_*_1.txt")}
 
 
 def test_device_rate_between_and_beyond_published_batches() -> None:
@@ -255,7 +287,7 @@ def test_a_shared_chip_is_half_as_fast(bench: Bench) -> None:
     finally:
         bench.board.configure(processes=[])
     (_, _, _, (_, shared, _), _) = perf(bench, 16)
-    assert shared == pytest.approx(alone / 2, rel=1e-4)
+    assert shared == pytest.approx(alone / 2, rel=0.03), "runs differ by some tenths of a percent"
 
 
 def test_a_fast_host_is_slowed_down_below_the_device(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 import pytest
 import conformance.spec
-from conformance.check import at_least, equal, recorded
+from conformance.check import at_least, at_most, equal, recorded
 from conformance.evidence.facts import record_board, record_class
 from conformance.evidence.gate import read_gates, required
 
@@ -46,11 +46,11 @@ def is_of_om(demand):
 
 def good(demand):
     row, place = demand.row, {n: v for n, v in demand.coordinates.items() if n != "model"}
-    if row.bound is not None:
-        return equal(demand.id, row.bound, row.bound, coordinates=place)
     if not row.decides:
         return recorded(demand.id, 1, coordinates=place)
-    return at_least(demand.id, 2, 1, coordinates=place)
+    make = {"at most": at_most, "at least": at_least, "equal to": equal}[row.must_be]
+    bound = 1 if row.bound is None else row.bound
+    return make(demand.id, bound, bound, coordinates=place)
 
 
 def checks(wanted):

@@ -28,6 +28,7 @@ MOMENTS = int(os.environ.get("KILLING_MOMENTS", "4"))
 # Setting up, exporting, converting, inferring and timing all lie in this span on a quiet machine.
 SPAN_S = float(os.environ.get("KILLING_SPAN_S", "20"))
 PATIENCE_S = 5.0
+NEVER_BEGUN = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 TOKEN = "KILLED_RUN"  # noqa: S105 - the name of a variable
 
 
@@ -58,8 +59,8 @@ def test_nothing_survives(folder: Path, moment: int) -> None:
     workers = ("-n", "0") if moment % 4 < 2 else ("-n", "2")
     after_s = random.Random(moment).uniform(1, SPAN_S)  # noqa: S311 - moments need no secrecy
     token = uuid.uuid4().hex
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "npu", *workers]
-    words += ["--board=emulated", "--imagenet=sample", "--images=5", "-v"]
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist", *workers]
+    words += ["-m", "npu", "--board=emulated", "--imagenet=sample", "--images=5", "-v"]
     words += [f"--weights={folder / 'weights.pth'}"]
     words += [f"--artifacts={folder / 'store'}", f"--evidence={folder / 'runs'}"]
     words += [f"--scratch={folder}", "--batch=1,16", "--tune=run"]
@@ -81,6 +82,7 @@ def test_nothing_survives(folder: Path, moment: int) -> None:
         f"{number.name} {' '.join(workers)} at {after_s:.1f} s: gone after {ended_s:.1f} s, "
         f"status {run.poll()}, {len(told)} lines, last: {told[-1] if told else 'none'}"
     )
+    assert run.poll() not in (None, *NEVER_BEGUN), told
     assert not left, f"{number.name} at {after_s:.1f} s, then {ended_s:.1f} s: {left}"
     for entry, manifest in Store(folder / "store").entries():
         assert manifest is not None, f"{entry} looks finished and has no manifest"

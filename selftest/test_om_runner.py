@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,14 +12,21 @@ import psutil
 import pytest
 
 from conformance.ascend import run_chip
+from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
+from conformance.check import Status
 from conformance.errors import BoardError, DumpError, ToolError
+from conformance.evidence.facts import gather
 from conformance.imagenet.dataset import Dataset
 from conformance.imagenet.preprocess import open_rgb, prepare_image
+from conformance.manifests import file_sha256
 from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.metrics.round_checks import regression_check
 from conformance.om_key import OmKey
 from conformance.runners import om_runner
+from conformance.runners.om_facts import Regression
+from conformance.time_om import OmTimer
 from selftest.emulated import classifier
 from selftest.hosts import Machine, SmallBuilder, machine, small_spec
 from selftest.photographs import drawn
@@ -83,6 +91,18 @@ def test_every_image_gets_its_own_scores(place: Machine, tool: str) -> None:
     assert "shards: 2 of up to 3 images" in told.read_text()
 
 
+def test_outputs_and_performance_files_leave_their_digests(place: Machine) -> None:
+    measured(place)
+    digests = gather(place.folder / "run/om").digests
+    kinds = {found.kind: found.sha256 for found in digests.values()}
+    assert set(kinds) == {"om_model", "dumps", "performance"}
+    files = sorted((place.folder / "run/om/logs").rglob("shard*-perf_*"))
+    assert len(files) == 2
+    lines = [f"{file_sha256(path)}  {path.name.partition('-')[2]}\n" for path in files]
+    assert kinds["performance"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert kinds["dumps"] not in {kinds["performance"], hashlib.sha256().hexdigest()}
+
+
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:
     first = measured(place)
     place.board.configure(faults=["outputs-all-missing"])
@@ -128,6 +148,62 @@ def test_chip_held_by_an_unkillable_tool_is_not_used(place: Machine) -> None:
     host.locks.mark_unusable(host.device.chip.key, [Survivor(os.getpid(), born, "stuck", "disk")])
     with pytest.raises(BoardError, match="could not be killed"):
         measured(place)
+
+
+def timer(place: Machine, run: str = "run", **given: str) -> OmTimer:
+    host = place.host(run, **given)
+    builder = DrawnBuilder(host.config, place.folder / run)
+    builder.images = drawn(place.folder / "images", IMAGES, (40, 30))
+    oms = OmBuilder(builder, host)
+    return OmTimer(builder, oms, host, OmMeasurer(builder, oms, host, place.folder / run))
+
+
+def test_whole_shards_are_rounds_and_the_missing_ones_are_made(place: Machine) -> None:
+    found = timer(place).timed_run(SPEC, OmKey(2), "Ascend310")
+    assert [run.images for run in found.runs] == [3, 2, 3, 3, 3, 3, 3], "two shards, five rounds"
+    assert found.dropped_fps == [found.runs[0].interface_fps]
+    assert found.rates_fps == [run.interface_fps for run in found.runs[2:]], "the rest is no round"
+    assert len(set(found.rates_fps)) == 5
+    assert (found.sampled, found.differences) == (15, {})
+
+
+def test_a_spoiled_chip_is_not_timed_for_long(place: Machine) -> None:
+    place.occupy(0)
+    found = timer(place, chips="0").timed_run(SPEC, OmKey(2), "Ascend310")
+    assert "stranger" in found.spoiled
+    assert len(found.rates_fps) == 1
+
+
+def test_rounds_with_other_outputs_name_the_images(place: Machine) -> None:
+    place.board.configure(faults=["timed-outputs-wrong"])
+    found = timer(place).timed_run(SPEC, OmKey(2), "Ascend310")
+    assert len(found.differences) == 3
+    assert min(found.differences.values()) > 1
+
+
+def test_two_models_take_turns_on_one_chip(place: Machine) -> None:
+    it = timer(place)
+    key = OmKey(2)
+    it.timed_run(SPEC, key, "Ascend310")
+    (om,) = (place.folder / "store").rglob("*.om")
+    found = it.regression(SPEC, key, "Ascend310", om)
+    assert len(found.before) == len(found.now) == 10
+    began = sorted((run.started_s, side) for side in "AB" for run in sides(found)[side])
+    assert "".join(side for _, side in began) == "ABBA" * 5
+    assert regression_check(found, "Ascend310", om.name).status is Status.PASS
+
+
+def sides(found: Regression) -> dict[str, list[TimedRun]]:
+    return {"A": found.before, "B": found.now}
+
+
+def test_generated_input_is_timed_in_blocks_of_batches(place: Machine) -> None:
+    p3 = machine(place.folder / "other", "Ascend310P3")
+    found = timer(p3).timed_run(SPEC, OmKey(8), "Ascend310P3")
+    assert found.method == "pure"
+    assert found.runs[-1].images == 600 * 8
+    assert (len(found.rates_fps), len(found.dropped_fps)) == (5, 1)
+    assert found.sampled, "and a round over images lies before it"
 
 
 def test_pure_run_leaves_rate_and_no_scores(place: Machine) -> None:

@@ -32,6 +32,7 @@ from conformance.spec import load_spec
 MODEL = "squeezenet1_1"
 SPEC = load_spec(MODEL).preprocess
 SHIPPED = passport_file(SPEC)
+DRAWN_BY = "Pillow 13.0.0 with libjpeg-turbo 3.2.0"
 UNKNOWN = Build(pillow="99.0", libjpeg="libjpeg 9", numpy="1", machine="vax", date="2026-11-23")
 GREY_RESIZED = next(
     image.digests["resize"] for image in read_passport(SPEC).images if image.file == "grey.jpg"
@@ -161,7 +162,7 @@ def test_the_command_writes_what_is_shipped_and_adds_builds(
 
 
 @pytest.mark.skipif(
-    not read_passport(SPEC).knows(this_build()), reason="another encoder may write other bytes"
+    this_build().decoder != DRAWN_BY, reason=f"only {DRAWN_BY} need write the same bytes"
 )
 def test_the_pictures_can_be_drawn_again(tmp_path: Path) -> None:
     assert main(["passport", "draw", f"--output={tmp_path}"]) == 0

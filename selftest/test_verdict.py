@@ -201,6 +201,12 @@ def test_what_a_soc_must_show() -> None:
     assert figures("board", "") == [f"{nowhere}SoC unknown"]
 
 
+def test_every_check_that_decides_is_compared_in_one_way() -> None:
+    rows = [row for row in read_gates().checks if row.decides and row.gates]
+    assert len(rows) > 10
+    assert [row.ids for row in rows if not row.must_be] == []
+
+
 def test_tuned_models_are_held_to_every_claim_where_a_gate_wants_them() -> None:
     def places(gate: str, soc: str) -> list[str]:
         found = required(read_gates(), gate, SPECS, soc)

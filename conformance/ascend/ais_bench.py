@@ -29,6 +29,7 @@ from conformance.ascend.inference import (
 from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.marker import is_emulated
 from conformance.ascend.supervisor import run
+from conformance.ascend.timed_run import TimedRun, timed_dataset_run, timed_pure_run
 from conformance.ascend.tool_run import Run
 from conformance.ascend.work_folder import (
     private_copy,
@@ -40,6 +41,7 @@ from conformance.ascend.work_folder import (
 TOOL = "ais_bench"
 # The first output of an image is number 0 here (and 1 in the older benchmark).
 FIRST_OUTPUT = 0
+PURE_NAME = "pure"
 OutputFormat = Literal["TXT", "BIN", "NPY"]
 INPUT_SUFFIXES = (".bin", ".BIN", ".npy", ".NPY")
 
@@ -52,6 +54,7 @@ class AisBenchRun:
         run: Command, log, wall clock.
         outputs: One file an image, ``<stem>_0.txt``, ``.bin`` or ``.npy``.
         perf: What it measured.
+        timed: What it claims about its speed, and what was seen of it.
         figures_path: Its summary, beside the outputs; None if this version wrote none.
         notes: Oddities that are no errors.
         emulated: Whether anything it printed carries the mark of an emulated board.
@@ -60,6 +63,7 @@ class AisBenchRun:
     run: Run
     outputs: Outputs
     perf: AisBenchPerf
+    timed: TimedRun
     figures_path: Path | None
     notes: tuple[str, ...]
     emulated: bool
@@ -82,12 +86,14 @@ class PureAisBenchRun:
     Attributes:
         run: Command, log, wall clock.
         perf: What it measured.
+        timed: What it claims about its speed, and what was seen of it.
         notes: Oddities that are no errors.
         emulated: Whether anything it printed carries the mark of an emulated board.
     """
 
     run: Run
     perf: AisBenchPerf
+    timed: TimedRun
     notes: tuple[str, ...]
     emulated: bool
 
@@ -95,6 +101,11 @@ class PureAisBenchRun:
     def rate_fps(self) -> float:
         """Rate of the chip alone, images per second."""
         return self.perf.throughput_fps
+
+    @property
+    def times_ms(self) -> tuple[float, ...]:
+        """Time of every batch, in order; empty where this version states none."""
+        return self.perf.times_ms
 
 
 @dataclass(frozen=True)
@@ -171,7 +182,8 @@ class AisBenchTool:
         """Run a model on generated input, ``loops`` batches, as the published figures were made.
 
         ``--batchsize`` is left away: the tool then reads the batch size from the model, and says
-        so, where with the flag it believes whatever it is told.
+        so, where with the flag it believes whatever it is told. Only a run that saves its output
+        writes the summary with the time of every batch.
 
         Raises:
             BoardError: The chip cannot be used.
@@ -180,15 +192,18 @@ class AisBenchTool:
         self._prepare(folder)
         model = private_copy(om, folder / om.name)
         limit_s = limit_s or inference_limit_s(loops * batch)
-        result = self._run(model, folder, limit_s, f"--loop={loops}")
+        (folder / "result").mkdir(mode=0o700)
+        saving = ("--output=result", f"--output_dirname={PURE_NAME}")
+        result = self._run(model, folder, limit_s, f"--loop={loops}", *saving)
         require_good_run(result, TOOL)
         where = {"log": result.stdout_path}
-        perf = parse_printed(result.text, where)
+        perf = _with_times(result, find_summary(folder / "result" / PURE_NAME))
         check_formula(perf, batch=batch, where=where)
         notes = warnings_in(result.text)
         if not perf.batch:
             notes += ("the tool does not say which batch size the model holds",)
-        return PureAisBenchRun(result, perf, notes, is_emulated(result.text))
+        timed = timed_pure_run(result, perf.throughput_fps, batch, loops)
+        return PureAisBenchRun(result, perf, timed, notes, is_emulated(result.text))
 
     def _prepare(self, folder: Path) -> None:
         require_legal_path(folder)
@@ -225,14 +240,18 @@ def _moved_out(summary: Path | None, outputs: Path) -> Path | None:
     return Path(shutil.move(summary, outputs.with_name(f"{outputs.name}_summary.json")))
 
 
+def _with_times(result: Run, summary: Path | None) -> AisBenchPerf:
+    """Return what was printed, with the time of every batch where a summary states it."""
+    perf = parse_printed(result.text, {"log": result.stdout_path, "summary": summary})
+    return replace(perf, times_ms=times_of(read_summary(summary))) if summary else perf
+
+
 def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: int) -> AisBenchRun:
     where = {"log": result.stdout_path, "summary": summary_path}
-    perf = parse_printed(result.text, where)
+    perf = _with_times(result, summary_path)
     notes = list(warnings_in(result.text))
     if summary_path is None:
         notes.append("this version wrote no summary")
-    else:
-        perf = replace(perf, times_ms=times_of(read_summary(summary_path)))
     check_formula(perf, batch=batch, where=where)
     batches = math.ceil(len(outputs.names) / batch)
     if perf.times_ms and len(perf.times_ms) != batches:
@@ -241,6 +260,7 @@ def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: i
         run=result,
         outputs=outputs,
         perf=perf,
+        timed=timed_dataset_run(result, outputs, perf.throughput_fps, batch),
         figures_path=summary_path,
         notes=tuple(notes),
         emulated=is_emulated(result.text),

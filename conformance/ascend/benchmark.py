@@ -22,6 +22,7 @@ from conformance.ascend.marker import is_emulated
 from conformance.ascend.perf_checks import check_perf, limiting_stage
 from conformance.ascend.perf_file import PerfFile, PureInference, parse_perf_text, parse_pure_text
 from conformance.ascend.supervisor import run
+from conformance.ascend.timed_run import TimedRun, timed_dataset_run, timed_pure_run
 from conformance.ascend.tool_run import Run
 from conformance.ascend.work_folder import private_copy, require_empty
 from conformance.errors import ToolError
@@ -40,6 +41,7 @@ class BenchmarkRun:
         run: Command, log, wall clock.
         outputs: One file an image, ``<stem>_1.txt`` or ``.bin``.
         perf: The performance file's numbers.
+        timed: What it claims about its speed, and what was seen of it.
         figures_path: The file itself.
         slowest_stage: The stage that limits the end-to-end rate.
         notes: Oddities that are no errors.
@@ -49,6 +51,7 @@ class BenchmarkRun:
     run: Run
     outputs: Outputs
     perf: PerfFile
+    timed: TimedRun
     figures_path: Path
     slowest_stage: str
     notes: tuple[str, ...]
@@ -67,12 +70,14 @@ class PureBenchmarkRun:
     Attributes:
         run: Command, log, wall clock.
         result: Its numbers.
+        timed: What it claims about its speed, and what was seen of it.
         notes: Oddities that are no errors.
         emulated: Whether anything it printed or wrote carries the mark of an emulated board.
     """
 
     run: Run
     result: PureInference
+    timed: TimedRun
     notes: tuple[str, ...]
     emulated: bool
 
@@ -80,6 +85,11 @@ class PureBenchmarkRun:
     def rate_fps(self) -> float:
         """Rate of the chip alone, images per second."""
         return self.result.throughput_fps
+
+    @property
+    def times_ms(self) -> tuple[float, ...]:
+        """Nothing: the time of each batch is only printed, with three digits."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +182,8 @@ class BenchmarkTool:
         text = read_figures(folder, [folder / name], result)[1]
         found = parse_pure_text(text, {"file": folder / name})
         emulated = is_emulated(result.text + text)
-        return PureBenchmarkRun(result, found, warnings_in(result.text), emulated)
+        timed = timed_pure_run(result, found.throughput_fps, batch, loops)
+        return PureBenchmarkRun(result, found, timed, warnings_in(result.text), emulated)
 
     def _run(self, model: Path, folder: Path, limit_s: float, *arguments: str) -> Run:
         batch, *rest = arguments
@@ -212,6 +223,7 @@ class BenchmarkTool:
             run=result,
             outputs=outputs,
             perf=perf,
+            timed=timed_dataset_run(result, outputs, perf.interface_fps, batch, perf),
             figures_path=path,
             slowest_stage=str(limiting_stage(perf, batch)),
             notes=warnings_in(result.text) + notes,

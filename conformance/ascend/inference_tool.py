@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from conformance.ascend.inference import Outputs
+from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.tool_run import Run
 
 
@@ -44,6 +45,10 @@ class InferenceRun(Protocol):
         """Rate of the chip alone, images per second."""
 
     @property
+    def timed(self) -> TimedRun:
+        """What it claims about its speed, and what was seen of it."""
+
+    @property
     def slowest_stage(self) -> str:
         """The stage that limits the end-to-end rate; empty where the tool does not tell."""
 
@@ -66,6 +71,14 @@ class PureRun(Protocol):
     @property
     def rate_fps(self) -> float:
         """Rate of the chip alone, images per second."""
+
+    @property
+    def timed(self) -> TimedRun:
+        """What it claims about its speed, and what was seen of it."""
+
+    @property
+    def times_ms(self) -> tuple[float, ...]:
+        """Time of every batch, in order; empty where the tool states none."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ from enum import StrEnum
 from conformance.ascend.marker import is_emulated
 from conformance.errors import BoardError
 
+# Junction temperature of an Ascend 310 that must not be exceeded; its limit is 105 degrees (Atlas
+# 200 AI Accelerator Module user guide, heat dissipation design).
+HOT_C = 100.0
 BUS_ID = re.compile(r"(NA|-|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f])?", re.IGNORECASE)
 
 
@@ -69,6 +72,11 @@ class Chip:
     aicore_pct: float | None
     memory_mb: tuple[float, float] | None
     hbm_mb: tuple[float, float] | None
+
+    @property
+    def hot(self) -> bool:
+        """Whether it is as hot as the vendor allows at most: then it may slow itself down."""
+        return self.temperature_c is not None and self.temperature_c >= HOT_C
 
     @property
     def key(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from conformance.ascend.chip_guard import ChipGuard
 from conformance.ascend.devices import Device, choose_devices, require_usable
 from conformance.ascend.locks import WAIT_S, MachineLocks
-from conformance.ascend.npu_table import Health, NpuTable
+from conformance.ascend.npu_table import HOT_C, Chip, NpuTable
 from conformance.ascend.occupancy import (
     ChipUse,
     NoFreeChipError,
@@ -133,15 +133,17 @@ class RunChip:
         Raises:
             BoardError: The chip is gone, or its health forbids its use.
         """
-        health, use = self._look()
+        chip, use = self._look()
         if use.occupancy is Occupancy.BUSY:
             time.sleep(SETTLING_S)
-            health, use = self._look()
-        if health is Health.WARNING:
-            return f"the chip's health is {health}"
+            chip, use = self._look()
+        if not chip.health.fit_for_timing:
+            return f"the chip's health is {chip.health}"
+        if chip.hot:
+            return f"hot chip: {chip.temperature_c:g} °C, it must stay below {HOT_C:g} °C"
         return "" if use.occupancy is Occupancy.IDLE else f"chip {use.occupancy}: {use.detail}"
 
-    def _look(self) -> tuple[Health, ChipUse]:
+    def _look(self) -> tuple[Chip, ChipUse]:
         """Ask npu-smi how the chip is now, and who uses it."""
         tables: list[NpuTable] = []
 
@@ -153,7 +155,7 @@ class RunChip:
         use = chip_use(read, key)
         chip = next(chip for chip in tables[-1].chips if chip.key == key)
         require_usable(chip)
-        return chip.health, use
+        return chip, use
 
     def guard(self) -> ChipGuard:
         """Return what looks after the chip when a tool on it had to be stopped."""

@@ -64,9 +64,15 @@ class Row(_Table, frozen=True):
     figures: Literal["gated", "all", ""] = ""
     decides: bool = True
     bound: Scalar = None
+    direction: Literal["at most", "at least", "equal to", ""] = ""
     recount: Literal["torch", "onnxruntime", "om", ""] = ""
     baseline: Literal["higher", "lower", ""] = ""
     noise_pct: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 0.0
+
+    @property
+    def must_be(self) -> str:
+        """How the value has to lie to its bound; a bound that is named here has to be met."""
+        return "equal to" if self.bound is not None else self.direction
 
 
 class Gates(_Table, frozen=True):

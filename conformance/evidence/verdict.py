@@ -12,6 +12,7 @@ from conformance.evidence.gate import (
     Gates,
     Part,
     Requirement,
+    Row,
     named_gate,
     required,
 )
@@ -113,10 +114,17 @@ def _cause(demand: Requirement, found: Sequence[Check]) -> str:
         return status.value
     if not all(map(holds, found)):
         return "PASS against its own bound"
-    if demand.row.decides and any(check.direction is Direction.RECORDED for check in found):
+    return _wrong_bound(demand.row, found)
+
+
+def _wrong_bound(row: Row, found: Sequence[Check]) -> str:
+    """Return why checks were compared with something else than their row asks for."""
+    if row.decides and any(check.direction is Direction.RECORDED for check in found):
         return "recorded without a bound"
-    if demand.row.bound is not None and any(c.bound != demand.row.bound for c in found):
-        return f"compared with another bound than {demand.row.bound}"
+    if row.must_be and any(check.direction != row.must_be for check in found):
+        return f"compared in another way than {row.must_be}"
+    if row.bound is not None and any(check.bound != row.bound for check in found):
+        return f"compared with another bound than {row.bound}"
     return ""
 
 

@@ -23,6 +23,7 @@ from conformance.evidence.bundle import (
 )
 from conformance.evidence.bundle_files import demand_small, read_evidence, read_limited
 from conformance.evidence.facts import FACTS_FILE, gather
+from conformance.evidence.flip_ledger import ledger_problems
 from conformance.evidence.gate import Gates
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import Predictions, read_predictions
@@ -81,6 +82,7 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
         count_problems(evidence, gates, specs, predictions),
         bound_problems(evidence, specs),
         page_problems(folder),
+        ledger_problems(folder, evidence, predictions, specs),
     )
     for part in parts:
         problems += _collected(part)
@@ -183,7 +185,9 @@ def _source_problems(
     evidence: Evidence, gates: Gates, specs: Mapping[str, ModelSpec]
 ) -> Iterator[str]:
     """Compare gates and specs with those of this checkout: a looser one decides otherwise."""
-    for model, digest in evidence.specs.items():
+    named = {str(made.check.coordinates.get("model", "")) for made in evidence.checks} - {""}
+    for model in sorted(named | evidence.specs.keys()):
+        digest = evidence.specs.get(model, "none")
         if model not in specs or specs[model].sha256 != digest:
             yield f"models/{model}.toml: the run used another than this checkout has"
     if evidence.decision and evidence.decision.gates_sha256 != gates.sha256:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from conformance.check import Check, SkipReason, recorded, skipped
-from conformance.metrics.rounds import steadiness
-from conformance.runners.om_facts import OmFacts
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
+from conformance.errors import ToolError
+from conformance.metrics.aa_control import Control, decide_control
+from conformance.metrics.plausibility import require_plausible_rate, require_possible
+from conformance.metrics.rounds import interleaved_halves, steadiness
+from conformance.metrics.throughput import decide_regression, smallest_change_pct
+from conformance.runners.om_facts import OmFacts, Regression
+from conformance.spec import ModelSpec
 
 # Two rounds have a difference, and three a spread.
 LEAST_ROUNDS = 3
+# Fewer halves of two have no spread of their own.
+LEAST_HALVES = 4
+SHOWN = 5
+# As for accepted figures, gates.toml: 1.5 % is what runs of one model differ by at most.
+REGRESSION_PCT = 98.5
+
+
+def method_of(facts: OmFacts, soc: str) -> dict[str, str | int]:
+    """Return the coordinates that say how a rate was measured."""
+    return {"soc": soc, "tool": facts.tool, "method": facts.method}
 
 
 def spread_check(facts: OmFacts, soc: str) -> Check:
@@ -17,17 +37,152 @@ def spread_check(facts: OmFacts, soc: str) -> Check:
         facts: What was measured.
         soc: ATC's name of the chip.
     """
-    place: dict[str, str | int] = {"soc": soc, "tool": facts.tool, "method": facts.method}
     count = len(facts.rates_fps)
     if count < LEAST_ROUNDS:
-        what = f"{count} rounds have no spread, {LEAST_ROUNDS} have"
-        return skipped("throughput.spread", SkipReason.NOT_STATED, what, **place)
+        return _too_few("throughput.spread", count, LEAST_ROUNDS, facts, soc)
     found = steadiness(facts.rates_fps)
     return recorded(
         "throughput.spread",
         found.spread_pct,
         unit="%",
         detail=f"{count} rounds, correlation of each with the next {found.autocorrelation:+.2f}, "
-        f"drift from first to last {found.drift_pct:+.2f} %",
-        coordinates=place,
+        f"drift from first to last {found.drift_pct:+.2f} %; a change of "
+        f"{smallest_change_pct(found):.2f} % is found in 9 of 10 such runs",
+        coordinates=method_of(facts, soc),
     )
+
+
+def control_check(facts: OmFacts, soc: str) -> Check:
+    """Record the A/A control: the ratio of two halves of the rounds, interleaved as ``ABBA``.
+
+    Halves that differ make it INCONCLUSIVE, and with it every verdict about the rate.
+    """
+    count = len(facts.rates_fps)
+    if count < LEAST_HALVES:
+        return _too_few("throughput.aa", count, LEAST_HALVES, facts, soc)
+    decision = decide_control(*interleaved_halves(facts.rates_fps))
+    made = recorded(
+        "throughput.aa",
+        math.sqrt(decision.ratio.lower * decision.ratio.upper),
+        unit="ratio",
+        detail=decision.explanation,
+        coordinates=method_of(facts, soc),
+    )
+    if decision.control is not Control.DIFFERENT:
+        return made
+    return msgspec.structs.replace(
+        made,
+        status=Status.INCONCLUSIVE,
+        hint="what changed between the rounds? Measure again on an idle chip",
+    )
+
+
+def _too_few(check_id: str, count: int, least: int, facts: OmFacts, soc: str) -> Check:
+    what = f"{count} rounds, {least} are needed"
+    return skipped(check_id, SkipReason.NOT_STATED, what, **method_of(facts, soc))
+
+
+def possible_check(
+    facts: OmFacts, spec: ModelSpec, soc: str, earlier_fps: Sequence[float] = ()
+) -> Check:
+    """State that the figures can be true: rates, clocks, counts and file times of every run.
+
+    Args:
+        facts: What was measured.
+        spec: The model; its tables say what is known of this SoC.
+        soc: ATC's name of the chip.
+        earlier_fps: Rates of one chip that were accepted for this SoC before.
+
+    Raises:
+        ToolError: Something cannot be, or the rate is higher than anything known makes plausible:
+            then there is no figure to record.
+    """
+    if not facts.runs:
+        raise ToolError("no run of the tool is behind the rate", got=f"{facts.fps:g} fps")
+    for run in facts.runs:
+        require_possible(run)
+    known = [
+        figure.fps / table.chips_per_card
+        for table in spec.throughput
+        if table.soc == soc
+        for figure in table.figures
+    ]
+    known += earlier_fps
+    require_plausible_rate(max(run.interface_fps for run in facts.runs), known)
+    images = sum(run.images for run in facts.runs)
+    told = f"known rates of {soc} go up to {max(known):.6g}" if known else f"none known of {soc}"
+    return equal(
+        "throughput.possible",
+        0,
+        0,
+        unit="contradictions",
+        detail=f"{len(facts.runs)} runs of {images} images, {facts.fps:.6g} images/s; {told}",
+        coordinates=method_of(facts, soc),
+    )
+
+
+def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Check:
+    """Compare outputs of timed rounds with the accuracy run's: a fast round must do its work.
+
+    Args:
+        facts: What was measured.
+        soc: ATC's name of the chip.
+        epsilon: Largest allowed difference of a score.
+        source: Where it comes from.
+
+    Raises:
+        ToolError: No output was compared.
+    """
+    if not facts.sampled:
+        raise ToolError(
+            "no output of a timed round was compared",
+            got="0 outputs",
+            expected="those of at least one round",
+            next_step="measure again",
+        )
+    wrong = {name: value for name, value in facts.differences.items() if value > epsilon}
+    worst = sorted(wrong, key=lambda name: -wrong[name])[:SHOWN]
+    named = ", ".join(f"{name} by {wrong[name]:.3g}" for name in worst)
+    more = " ..." if len(wrong) > SHOWN else ""
+    largest = max(facts.differences.values(), default=0.0)
+    return at_most(
+        "throughput.outputs",
+        len(wrong),
+        0,
+        unit="images",
+        source=f"a score may differ by {epsilon:.3g}: {source}",
+        detail=f"{facts.sampled} outputs compared, largest difference {largest:.3g}"
+        + (f"; not those of the accuracy run: {named}{more}" if wrong else ""),
+        hint="a rate of wrong outputs is no rate: look at the tool's logs" if wrong else "",
+        coordinates=method_of(facts, soc),
+    )
+
+
+def regression_check(found: Regression, soc: str, baseline: str) -> Check:
+    """Compare a model with the one that it replaces, timed in turn on one chip.
+
+    Args:
+        found: Rounds of both.
+        soc: ATC's name of the chip.
+        baseline: The earlier model's file, for the message.
+
+    Raises:
+        ToolError: What a run claims cannot be, or there are fewer than five rounds on a side.
+    """
+    for run in (*found.before, *found.now):
+        require_possible(run)
+    before, now = ([run.interface_fps for run in runs] for runs in (found.before, found.now))
+    status, interval = decide_regression(before, now, bound_pct=REGRESSION_PCT)
+    told = f"between {interval.lower:.2f} and {interval.upper:.2f} % in {len(now)} rounds a side"
+    drift = steadiness(now)
+    reasons = [found.spoiled, f"drifting chip: {drift.drift_pct:+.2f} %" if drift.drifting else ""]
+    made = at_least(
+        "throughput.regression",
+        100 * (sum(now) / len(now)) / (sum(before) / len(before)),
+        REGRESSION_PCT,
+        unit="%",
+        source=f"{baseline}, timed in turn with this model",
+        detail="; ".join(filter(None, [told, *reasons])),
+        coordinates={"soc": soc, "tool": found.tool},
+    )
+    return msgspec.structs.replace(made, status=Status.INCONCLUSIVE if any(reasons) else status)

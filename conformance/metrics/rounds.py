@@ -14,7 +14,6 @@ from conformance.metrics.intervals import Interval
 
 MIN_ROUNDS = 5
 MAX_ROUNDS = 30
-SHARD_IMAGES = 2_000
 BLOCK_ENTRIES = 100
 
 
@@ -32,33 +31,6 @@ def require_rates(rates: Sequence[float], least: int) -> None:
         expected=f"at least {least} rounds of images per second, each above 0",
         next_step="measure again, and read the tool's own log",
     )
-
-
-def shard_sizes(images: int, shard: int = SHARD_IMAGES) -> tuple[int, ...]:
-    """Return how many images each shard of a dataset run holds; a rest joins the last shard.
-
-    Raises:
-        ToolError: Too few images for the shards that a decision needs, the first one dropped.
-    """
-    count = images // shard
-    if count < MIN_ROUNDS + 1:
-        raise ToolError(
-            "too few images for calibrated throughput",
-            got=f"{images} images, {count} shards of {shard}",
-            expected=f"at least {(MIN_ROUNDS + 1) * shard} images",
-            next_step="use the full set, or pure inference in rounds",
-        )
-    return (*[shard] * (count - 1), images - shard * (count - 1))
-
-
-def rounds_from_shards(rates_fps: Sequence[float]) -> tuple[float, ...]:
-    """Return the rates of all shards but the first, which warms the chip up.
-
-    Raises:
-        ToolError: Too few shards.
-    """
-    require_rates(rates_fps, MIN_ROUNDS + 1)
-    return tuple(rates_fps[1:])
 
 
 def rounds_from_times(

@@ -126,6 +126,28 @@ def decide_throughput(
     )
 
 
+def rounds_wanted(
+    rates_fps: Sequence[float], published_fps: float | None, *, bound_pct: float = BOUND_PCT
+) -> int:
+    """Return how many rounds a run needs that goes on until it can say: no more than it has to.
+
+    Args:
+        rates_fps: Rate of each round so far.
+        published_fps: The figure that decides; None where the rate is only recorded.
+        bound_pct: Least share of the figure.
+
+    Raises:
+        ToolError: A rate or figure that is not positive.
+    """
+    count = len(rates_fps)
+    if count < MIN_ROUNDS or published_fps is None:
+        return MIN_ROUNDS
+    decision = decide_in_looks(rates_fps, published_fps, bound_pct=bound_pct)
+    if decision.status is not Status.INCONCLUSIVE:
+        return decision.steady.rounds
+    return next((look for look in ROUND_LOOKS if look > count), MAX_ROUNDS)
+
+
 def decide_in_looks(
     rates_fps: Sequence[float],
     published_fps: float,
@@ -178,6 +200,11 @@ def _reach(spread_points: float, rounds: int, alpha_side: float) -> float:
     """Distance from the bound at which a run of these rounds decides in 9 of 10 cases."""
     quantiles = [student_t_quantile(p, rounds - 1) for p in (1 - alpha_side, PLANNED_POWER)]
     return sum(quantiles) * spread_points / math.sqrt(rounds)
+
+
+def smallest_change_pct(steady: Steadiness, alpha_side: float = ALPHA_SIDE) -> float:
+    """Return the smallest change of the mean, in percent, found in 9 of 10 runs of such rounds."""
+    return _reach(steady.spread_pct, steady.rounds, alpha_side)
 
 
 def _rounds_needed(away: float, spread_points: float, rounds: int, alpha_side: float) -> int | None:

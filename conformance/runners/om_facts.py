@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from conformance.ascend.timed_run import TimedRun
+
 
 class OmFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a measurement on a chip found, apart from the scores.
@@ -20,6 +22,10 @@ class OmFacts(msgspec.Struct, frozen=True, kw_only=True):
         slowest_stage: The stage that limits the end-to-end rate.
         emulated: Whether anything bore the mark of an emulated board.
         om_sha256: Digest of the model.
+        runs: Every run of the tool behind the rates: its claims, and what was seen of it.
+        dropped_fps: Rates that warmed the chip up and do not count.
+        sampled: Outputs of timed rounds that were compared with the accuracy run's.
+        differences: Images of which they are not equal: largest difference of a score.
     """
 
     tool: Literal["benchmark", "ais_bench"]
@@ -31,8 +37,28 @@ class OmFacts(msgspec.Struct, frozen=True, kw_only=True):
     slowest_stage: str
     emulated: bool
     om_sha256: str
+    runs: list[TimedRun] = []
+    dropped_fps: list[float] = []
+    sampled: int = 0
+    differences: dict[str, float] = {}
 
     @property
     def fps(self) -> float:
         """Rate over all rounds, which count alike."""
         return len(self.rates_fps) / sum(1 / rate for rate in self.rates_fps)
+
+
+class Regression(msgspec.Struct, frozen=True):
+    """A model and the one that it replaces, timed in turn.
+
+    Attributes:
+        tool: The inference tool.
+        before: Rounds of the earlier model, in time with those of the other.
+        now: Rounds of the model.
+        spoiled: Why the timing decides nothing; empty if nothing speaks against it.
+    """
+
+    tool: str
+    before: list[TimedRun]
+    now: list[TimedRun]
+    spoiled: str

@@ -17,6 +17,7 @@ from pathlib import Path
 from conformance.ascend.dumps import DumpLayout, read_dumps
 from conformance.ascend.inference import inference_limit_s
 from conformance.ascend.inference_tool import InferenceRun, InferenceTool, Inputs
+from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.work_folder import INPUTS, work_place
 from conformance.errors import DumpError
 from conformance.imagenet.dataset import Dataset, ImageFile
@@ -40,7 +41,7 @@ class OmRun:
 
     Attributes:
         predictions: Its scores.
-        rates_fps: Rate of the chip alone, images per second, one a shard.
+        runs: What each shard's run claims about its speed, and what was seen of it.
         notes: Oddities of the tool that are no errors.
         slowest_stage: The stage that limits the end-to-end rate, in the last shard.
         emulated: Whether anything the tool printed or wrote bears the mark of an emulated board.
@@ -50,7 +51,7 @@ class OmRun:
     """
 
     predictions: Predictions
-    rates_fps: list[float] = field(default_factory=list)
+    runs: list[TimedRun] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     slowest_stage: str = ""
     emulated: bool = False
@@ -59,8 +60,16 @@ class OmRun:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One model at one batch size, in the folder of one shard."""
+class Job:
+    """One model at one batch size, in the folder of one shard or of all timed rounds.
+
+    Attributes:
+        folder: Where inputs and outputs lie.
+        om: The model.
+        spec: What it must meet.
+        batch: Its batch size.
+        kind: What its inputs are.
+    """
 
     folder: Path
     om: Path
@@ -115,47 +124,70 @@ class OmRunner:
         every = list(shards(dataset.images, room.shard))
         for number, images in enumerate(every):
             with work_place(self.scratch, "shard-", self.records) as folder:
-                job = _Job(folder, om, spec, batch, kind)
+                job = Job(folder, om, spec, batch, kind)
                 run = self._shard(job, images)
                 labels = dataset.labels[collector.filled : collector.filled + len(images)]
-                part = _read(run, images, labels, spec.export.classes)
+                part = read_outputs(run, images, labels, spec.export.classes)
                 collector.add(part.names, part.scores)
                 dumps.update(sha256sum(run.outputs.folder / name for name in run.outputs.names))
-                figures.update(sha256sum(_figures(run)))
-                self._keep(run, number)
+                figures.update(sha256sum(figures_of(run)))
+                self.keep(run, f"shard{number}")
                 found.append(run)
         whole = _summed(collector.finish(), found)
         whole.dumps_sha256, whole.performance_sha256 = dumps.hexdigest(), figures.hexdigest()
         return whole
 
-    def _shard(self, job: _Job, images: Sequence[ImageFile]) -> InferenceRun:
+    def _shard(self, job: Job, images: Sequence[ImageFile]) -> InferenceRun:
+        inputs = self.prepared(job, images)
+        with self.timed():
+            return self.infer(job, inputs, len(images), job.folder / "work")
+
+    def prepared(self, job: Job, images: Sequence[ImageFile]) -> Inputs:
+        """Write the inputs of a job.
+
+        Raises:
+            DatasetError: An image cannot be prepared.
+        """
         folder, prepare = job.folder / INPUTS, job.spec.preprocess
         folder.mkdir(mode=0o700)
         title = f"inputs of {len(images)} images"
         paths = write_inputs(images, folder, prepare, job.kind, workers=self.workers, title=title)
         info, size_px = job.folder / "inputs.info", (prepare.crop, prepare.crop)
         write_info(bin_entries(paths, *size_px), info)
-        inputs = Inputs(folder, info, size_px, input_bytes(prepare, job.kind))
-        limit_s = self.time_factor * inference_limit_s(len(images))
-        work = job.folder / "work"
-        with self.timed():
-            return self.tool.infer(job.om, inputs, batch=job.batch, folder=work, limit_s=limit_s)
+        return Inputs(folder, info, size_px, input_bytes(prepare, job.kind))
 
-    def _keep(self, run: InferenceRun, number: int) -> None:
-        """Copy logs and figures of a shard out of its folder, which is about to go."""
-        for path in (run.run.stdout_path, run.run.stderr_path, *_figures(run)):
+    def infer(self, job: Job, inputs: Inputs, count: int, work: Path) -> InferenceRun:
+        """Run the tool once over the inputs of ``count`` images, by whoever holds the chip.
+
+        Raises:
+            DumpError: There is not exactly one fresh result for each input.
+            BoardError: The chip cannot be used.
+            ToolError: The tool fails, or its figures cannot be believed.
+        """
+        limit_s = self.time_factor * inference_limit_s(count)
+        return self.tool.infer(job.om, inputs, batch=job.batch, folder=work, limit_s=limit_s)
+
+    def keep(self, run: InferenceRun, name: str) -> None:
+        """Copy logs and figures of a run out of its folder, which is about to go."""
+        for path in (run.run.stdout_path, run.run.stderr_path, *figures_of(run)):
             if path.exists():
-                shutil.copyfile(path, self.records / f"shard{number}-{path.name}")
+                shutil.copyfile(path, self.records / f"{name}-{path.name}")
 
 
-def _figures(run: InferenceRun) -> list[Path]:
+def figures_of(run: InferenceRun) -> list[Path]:
     """Return the performance file; some versions of ais_bench print what others put into one."""
     return [run.figures_path or run.run.stdout_path]
 
 
-def _read(
+def read_outputs(
     run: InferenceRun, images: Sequence[ImageFile], labels: Labels, classes: int
 ) -> Predictions:
+    """Read the scores of a run, one row an image.
+
+    Raises:
+        DumpError: There is not exactly one whole, fresh and finite result of the right width for
+            each image.
+    """
     found = read_dumps(
         run.outputs.folder,
         [image.name for image in images],
@@ -181,6 +213,6 @@ def _summed(predictions: Predictions, runs: Sequence[InferenceRun]) -> OmRun:
     for run in runs:
         whole.notes += [*run.notes, *run.run.strays]
         whole.emulated = whole.emulated or run.emulated
-        whole.rates_fps.append(run.rate_fps)
+        whole.runs.append(run.timed)
         whole.slowest_stage = run.slowest_stage
     return whole

@@ -105,6 +105,7 @@ def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = 
         picture: Gives an image's thumbnail as a ``data:`` address by its name; empty if none.
         thumbnails: Whether images may be shown.
     """
+    environment = _environment()  # first: nothing below works without its packages
     throughput, accuracy, error = (
         throughput_chart(source),
         accuracy_chart(source),
@@ -115,9 +116,7 @@ def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = 
     stages = stages_of(source.evidence.checks)
     pictures = {flip.image: picture(flip.image) if thumbnails else "" for flip in flips.shown}
     return str(
-        _environment()
-        .get_template("report.html")
-        .render(
+        environment.get_template("report.html").render(
             evidence=source.evidence,
             source=source,
             headline=headline(source),

@@ -1,0 +1,232 @@
+"""How fast an ``.om`` is: rounds until the published figure is met, missed or out of reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from conformance.ascend.host import AscendHost
+from conformance.ascend.inference import inference_limit_s
+from conformance.ascend.inference_tool import PureRun
+from conformance.ascend.installed import ToolName
+from conformance.ascend.work_folder import keep_logs, work_place
+from conformance.build import Builder
+from conformance.build_om import OmBuilder
+from conformance.measure_om import OmMeasurement, OmMeasurer, first_reason
+from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, abba, rounds_from_times
+from conformance.metrics.throughput import BOUND_PCT, rounds_wanted
+from conformance.om_key import OmKey
+from conformance.run_folder import logs_folder
+from conformance.runners.om_facts import OmFacts, Regression
+from conformance.runners.om_rounds import run_interleaved, run_rounds
+from conformance.spec import ModelSpec
+
+# Whole groups of A B B A, ten rounds a side: a spread of 1 % is then worth half a percent.
+REGRESSION_ROUNDS = 10
+# A chip's rate must settle within a round; the emulated clock is as steady over a few images.
+ROUND_IMAGES = 2000
+EMULATED_ROUND_IMAGES = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a rate is held against, in images per second of one chip; None if it is recorded."""
+
+    fps: float | None = None
+    bound_pct: float = BOUND_PCT
+
+    def rounds_wanted(self, rates_fps: Sequence[float]) -> int:
+        """Return how many rounds it takes, as far as these can tell."""
+        return rounds_wanted(rates_fps, self.fps, bound_pct=self.bound_pct)
+
+
+def target_of(spec: ModelSpec, key: OmKey, soc: str, tool: ToolName) -> Target:
+    """Return the figure that decides on one ``.om``, if it was published for this tool."""
+    table = spec.throughput_of(soc)
+    figure = table.figure(key.batch, tuned=key.tuned) if table else None
+    if table is None or figure is None or tool != table.tool or not table.decides(figure):
+        return Target()
+    return Target(figure.fps / table.chips_per_card, table.bound_pct)
+
+
+class OmTimer:
+    """Times models on the run's chip, on first use."""
+
+    def __init__(
+        self, builder: Builder, om_builder: OmBuilder, host: AscendHost, measurer: OmMeasurer
+    ) -> None:
+        self._builder = builder
+        self._om_builder = om_builder
+        self._host = host
+        self._measurer = measurer
+
+    def timed_run(self, spec: ModelSpec, key: OmKey, soc: str) -> OmFacts:
+        """Time one ``.om`` in rounds by the method of the SoC's figures, or over the dataset.
+
+        Over the dataset each whole shard of the accuracy run is a round, and what is missing is
+        made by running the first images again. Either way the first round is dropped, and the
+        outputs of at least one further round are compared with the accuracy run's.
+
+        Raises:
+            NotApplicable: There is no board, no inference tool or no such model.
+            ConformanceError: The tool fails, or its figures cannot be believed.
+        """
+        table = spec.throughput_of(soc)
+        if table:
+            key = dataclasses.replace(key, variant=table.variant)
+        measured = self._measurer.dataset_run(spec, key, table.tool if table else "ais_bench")
+        tool = measured.facts.tool
+        target = target_of(spec, key, soc, tool)
+        pure = table is not None and table.method == "pure" and tool == "ais_bench"
+
+        def measure(folder: Path) -> OmFacts:
+            if pure:
+                return self._pure_rounds(folder, spec, key, measured, target)
+            return self._dataset_rounds(folder, spec, key, measured, target)
+
+        name = f"{spec.name}-{key}-{tool}-rounds"
+        return self._builder.once(
+            f"measure {name}", lambda: self._measurer.shared_facts(name, measure)
+        )
+
+    def _dataset_rounds(
+        self, folder: Path, spec: ModelSpec, key: OmKey, measured: OmMeasurement, target: Target
+    ) -> OmFacts:
+        """Add rounds to the whole shards of the accuracy run."""
+        shards = measured.facts.runs
+        whole = [run for run in shards if run.images == shards[0].images]
+        first, *before = [run.interface_fps for run in whole]
+
+        def wanted(rates_fps: Sequence[float]) -> int:
+            return target.rounds_wanted([*before, *rates_fps]) - len(before)
+
+        facts = self._repeated(folder, spec, key, measured, wanted)
+        return msgspec.structs.replace(
+            facts, rates_fps=[*before, *facts.rates_fps], dropped_fps=[first]
+        )
+
+    def _repeated(
+        self,
+        folder: Path,
+        spec: ModelSpec,
+        key: OmKey,
+        measured: OmMeasurement,
+        wanted: Callable[[Sequence[float]], int],
+    ) -> OmFacts:
+        """Run the first images again, at least once, and add what was found to the facts."""
+        facts, spoiled = measured.facts, [measured.facts.spoiled]
+        count = min(facts.runs[0].images, self._round_images(key))
+
+        def enough(rates_fps: Sequence[float]) -> bool:
+            # On a chip that others use no number of rounds decides.
+            return len(rates_fps) >= max(1, 0 if any(spoiled) else wanted(rates_fps))
+
+        found = run_rounds(
+            self._measurer.runner(facts.tool, self._logs(folder.name), spoiled),
+            self._om_builder.om_model(spec, key).path,
+            spec,
+            self._builder.dataset(spec).images[:count],
+            measured.predictions,
+            batch=key.batch,
+            variant=key.variant,
+            enough=enough,
+        )
+        self._host.demand_expected(found.emulated, f"{facts.tool} in {folder}")
+        return msgspec.structs.replace(
+            facts,
+            rates_fps=found.rates_fps,
+            runs=[*facts.runs, *found.runs],
+            spoiled=first_reason(spoiled),
+            notes=[*facts.notes, *found.notes],
+            sampled=found.sampled,
+            differences=found.differences,
+        )
+
+    def regression(self, spec: ModelSpec, key: OmKey, soc: str, baseline: Path) -> Regression:
+        """Time a model and the one that it replaces in turn, by the tool of the SoC's figures.
+
+        Args:
+            spec: The model.
+            key: Which ``.om``.
+            soc: ATC's name of the chip.
+            baseline: The ``.om`` that was accepted before, for this batch size.
+
+        Raises:
+            NotApplicable: There is no board, no inference tool or no such model.
+            ConformanceError: The tool fails, or its figures cannot be believed.
+        """
+        table = spec.throughput_of(soc)
+        measured = self._measurer.dataset_run(spec, key, table.tool if table else "ais_bench")
+        tool, spoiled = measured.facts.tool, [measured.facts.spoiled]
+        records = self._logs(f"{spec.name}-{key}-{tool}-regression")
+        count = min(measured.facts.runs[0].images, self._round_images(key))
+        before, now = run_interleaved(
+            self._measurer.runner(tool, records, spoiled),
+            (baseline, self._om_builder.om_model(spec, key).path),
+            spec,
+            self._builder.dataset(spec).images[:count],
+            measured.predictions,
+            batch=key.batch,
+            variant=key.variant,
+            order=abba(2 * REGRESSION_ROUNDS),
+        )
+        for found, what in ((before, baseline), (now, f"{spec.name}-{key}.om")):
+            self._host.demand_expected(found.emulated, f"{tool} with {what}")
+        return Regression(tool, before.runs, now.runs, first_reason(spoiled))
+
+    def _logs(self, name: str) -> Path:
+        return logs_folder(self._host.run_folder) / name
+
+    def _round_images(self, key: OmKey) -> int:
+        return max(EMULATED_ROUND_IMAGES, key.batch) if self._host.emulated else ROUND_IMAGES
+
+    def _pure_rounds(
+        self, folder: Path, spec: ModelSpec, key: OmKey, measured: OmMeasurement, target: Target
+    ) -> OmFacts:
+        """Time generated input in blocks, after a round over images whose outputs are compared."""
+        facts = self._repeated(folder, spec, key, measured, lambda _: 1)
+        rates: list[float] = []
+        dropped: list[float] = []
+        runs, spoiled, notes = list(facts.runs), [facts.spoiled], list(facts.notes)
+        with self._measurer.timed(spoiled):
+            while (missing := target.rounds_wanted(rates) - len(rates)) > 0:
+                loops = (max(missing, MIN_ROUNDS - 1) + 1) * BLOCK_ENTRIES
+                run = self._pure_run(folder, spec, key, facts.tool, loops)
+                runs.append(run.timed)
+                notes += run.notes
+                if not run.times_ms:
+                    rates = [run.rate_fps]
+                    notes.append("no time of each batch: one rate for the whole run")
+                    break
+                first, *blocks = rounds_from_times(run.times_ms, key.batch)
+                dropped.append(first)
+                rates += blocks
+                if any(spoiled):
+                    break
+        return msgspec.structs.replace(
+            facts,
+            method="pure",
+            rates_fps=rates,
+            dropped_fps=dropped,
+            runs=runs,
+            spoiled=first_reason(spoiled),
+            notes=notes,
+        )
+
+    def _pure_run(
+        self, folder: Path, spec: ModelSpec, key: OmKey, tool: ToolName, loops: int
+    ) -> PureRun:
+        """Run the tool once on generated input, by whoever holds the chip."""
+        limit_s = self._host.config.time_limits * inference_limit_s(loops * key.batch)
+        om = self._om_builder.om_model(spec, key).path
+        logs = self._logs(folder.name)
+        with work_place(self._host.config.scratch, "pure-", logs) as empty:
+            run = self._measurer.tool(tool).measure_pure(
+                om, batch=key.batch, loops=loops, folder=empty / "work", limit_s=limit_s
+            )
+            keep_logs(empty / "work", logs)
+        self._host.demand_expected(run.emulated, f"{tool} with {om}")
+        return run
