@@ -18,9 +18,12 @@ from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.facts import (
     FACTS_FILE,
     BoardFact,
+    BoundFact,
     attach,
+    gather,
     record_board,
     record_class,
+    record_decision_bound,
     record_digest,
     record_version,
 )
@@ -185,9 +188,18 @@ def _record_facts(
     record_digest(folder, "om bs16", "om_model", "2" * 64, MODEL)
     record_digest(folder, "dumps bs16", "dumps", "3" * 64, MODEL)
     record_version(folder, "cann", cann)
+    record_bounds(folder)
     record_board(folder, soc, ["0:0"], before=npu_smi)
     record_board(folder, soc, ["0:0"], after=npu_smi)
     attach(folder, "logs/atc-bs16.txt", "ATC run success, welcome to the next use.\n")
+
+
+def record_bounds(folder: Path) -> None:
+    """Record what float32 and float16 explain, the latter as the spec has it."""
+    fixed = SPECS[MODEL].float16
+    assert fixed
+    record_decision_bound(folder, MODEL, "onnxruntime", 1e-4, "made")
+    record_decision_bound(folder, MODEL, "om", 2 * fixed.decision_epsilon, "made")
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -219,8 +231,11 @@ def rewrite_records(folder: Path) -> None:
 
 
 def rewrite_facts(folder: Path, evidence: Evidence) -> None:
-    """Write the facts again from an edited ``evidence.json``."""
+    """Write the facts again from an edited ``evidence.json``; bounds stay as they were."""
+    bounds = gather(folder).bounds.values()
     (folder / FACTS_FILE).unlink()
+    for bound in bounds:
+        append_line(folder / FACTS_FILE, BoundFact(bound=bound))
     for found in evidence.classes:
         record_class(folder, found.part, found.value, found.facts, found.model)
     for name, digest in evidence.digests.items():

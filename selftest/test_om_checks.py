@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from conformance.check import Check, Status
+from conformance.metrics.batch_checks import batch_checks
 from conformance.metrics.om_checks import (
     accuracy_records,
     images_check,
@@ -75,6 +76,32 @@ def test_confident_flip_is_seen_even_alone() -> None:
     best, second = np.argsort(scores[9])[-1], np.argsort(scores[9])[-2]
     scores[9, [best, second]] = scores[9, [second, best]]
     assert statuses(scores)[1] is Status.FAIL
+    told = judged(scores)["agreement.decisions"].detail
+    assert f"image_0009 (class {best}): {second} at " in told
+    assert f"PyTorch {best} at " in told
+    assert "confident, more than rounding explains at float16" in told
+
+
+def test_the_first_few_flips_are_told_and_how_many_more() -> None:
+    told = judged(reference().scores[:, ::-1])["agreement.decisions"].detail.splitlines()
+    assert told[0].startswith("400 of 400 decisions differ")
+    assert len(told) == 5
+    assert told[-1] == "and 397 more, in flips.json"
+    few = judged(reference().scores)["agreement.decisions"].detail
+    assert few.endswith("no decision of 400 images changed")
+
+
+def test_two_batch_sizes_tell_what_they_decide_differently() -> None:
+    scores = reference().scores.copy()
+    ranked = np.argsort(-scores[9])
+    scores[9, ranked[:2]] = scores[9, ranked[1::-1]]
+    made = batch_checks(reference(), reference(), answering(scores), 0.01, "made.batch")
+    told = {check.id: check for check in made}["made.batch.decisions"]
+    assert told.status is Status.FAIL
+    margin = scores[9, ranked[1]] - scores[9, ranked[0]]
+    _, told_flip = told.detail.splitlines()
+    assert told_flip.startswith(f"image_0009 (class {ranked[0]}): {ranked[1]} at ")
+    assert told_flip.endswith(f"; PyTorch's margin {margin:.3g}: confident")
 
 
 def test_classes_shifted_by_one_fail_every_check() -> None:

@@ -116,6 +116,7 @@ def test_no_file_of_a_bundle_names_person_machine_or_serial_number(tmp_path: Pat
     found = dict(contents(folder))
     assert {name for name in found if "!" not in name} == {
         "evidence.json", "predictions.npz", "junit.xml", "report.html", "statement.json",
+        "flips.json",
         "checks.jsonl", "facts.jsonl", "artifacts.jsonl", "board/npu-smi-before.txt",
         "board/npu-smi-after.txt", "logs/atc.log", "logs/om bs1/shard0-benchmark.log",
         "logs/om bs1/plog-[host].log", "logs/om bs1/summary.json",

@@ -13,6 +13,7 @@ from conformance.imagenet.passport_checks import passport_check
 from conformance.measure_om import OmMeasurement, OmMeasurer
 from conformance.measure_rows import RowMeasurer
 from conformance.metrics import accuracy, om_checks
+from conformance.metrics.batch_checks import batch_checks
 from conformance.metrics.topn import count_topn
 from conformance.om_key import OmKey
 from conformance.spec import ModelSpec
@@ -108,7 +109,7 @@ def test_batch_sizes_agree_image_by_image(
     """An image's scores do not depend on the batch size that it is inferred with."""
     other = measurer.onnx(spec, other_batch)
     claim(
-        *accuracy.batch_checks(
+        *batch_checks(
             reference_predictions, onnx_predictions, other, float32_bound, "accuracy.batch"
         )
     )
@@ -214,7 +215,7 @@ def test_om_batch_sizes_agree_image_by_image(
 ) -> None:
     """An image's scores on the chip do not depend on the batch size that it is inferred with."""
     first, other = first_measurement.predictions, om_measurement.predictions
-    claim(*accuracy.batch_checks(
+    claim(*batch_checks(
         reference_predictions, first, other, allowed.epsilon, "agreement.batch"
     ))  # fmt: skip
 

@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 SCHEMA_ID = "ascend-conformance/evidence"
 EVIDENCE_FILE = "evidence.json"
 PREDICTIONS_FILE = "predictions.npz"
+FLIPS_FILE = "flips.json"
 JUNIT_FILE = "junit.xml"
 STATEMENT_FILE = "statement.json"
 REPORT_FILE = "report.html"
@@ -105,6 +106,22 @@ class PredictionSet(_Part, frozen=True):
     coordinates: Coordinates
     images: Annotated[int, msgspec.Meta(ge=1)]
     hits: tuple[int, ...]
+
+
+class DecisionBound(_Part, frozen=True):
+    """Up to which distance of two classes an engine may choose the other one.
+
+    Attributes:
+        model: The model.
+        engine: ``onnxruntime`` or ``om``.
+        explained_gap: That distance, in the reference's scores.
+        source: Where it comes from.
+    """
+
+    model: Text
+    engine: Text
+    explained_gap: Annotated[float, msgspec.Meta(ge=0)]
+    source: Text
 
 
 class Decision(_Part, frozen=True):

@@ -23,6 +23,7 @@ from conformance.evidence.bundle import (
 )
 from conformance.evidence.bundle_files import demand_small, read_evidence, read_limited
 from conformance.evidence.facts import FACTS_FILE, gather
+from conformance.evidence.flip_ledger import ledger_problems
 from conformance.evidence.gate import Gates
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import Predictions, read_predictions
@@ -81,6 +82,7 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
         count_problems(evidence, gates, specs, predictions),
         bound_problems(evidence, specs),
         page_problems(folder),
+        ledger_problems(folder, evidence, predictions, specs),
     )
     for part in parts:
         problems += _collected(part)

@@ -6,8 +6,8 @@ import msgspec
 
 from conformance.check import Check, Status, at_most, equal, recorded
 from conformance.metrics.agreement import ScoreAgreement, decide_decisions, decide_scores
-from conformance.metrics.flip_rate import count_flips, decide_flip_rate
-from conformance.metrics.flips import Candidate, flip_ledger
+from conformance.metrics.flip_rate import decide_flip_rate
+from conformance.metrics.flips import flips_of_scores
 from conformance.metrics.outcomes import Outcomes
 from conformance.metrics.paired import decide_paired
 from conformance.metrics.topn import TopN, label_ranks
@@ -30,15 +30,21 @@ def om_agreement_checks(
     decisions = decide_decisions(
         reference.scores, candidate.scores, names, epsilon=decision_epsilon
     )
-    flips = count_flips(reference.scores, candidate.scores, names)
-    rate = decide_flip_rate(flips, len(reference))
+    changed = flips_of_scores(
+        reference.scores,
+        candidate.scores,
+        reference.labels,
+        names,
+        explained=2 * decision_epsilon,
+    )
+    rate = decide_flip_rate(changed.flips, changed.images)
     confident = equal(
         "agreement.decisions",
         len(decisions.confident),
         0,
         unit="confident flips",
         source=source,
-        detail=_ledger(reference, candidate, decision_epsilon) or decisions.explanation,
+        detail=f"{decisions.explanation}\n{changed.describe('float16')}",
     )
     upper = at_most(
         "agreement.flips",
@@ -72,16 +78,6 @@ def _beyond(scores: ScoreAgreement) -> str:
         for row in scores.swapped
     ]
     return "\n".join(lines)
-
-
-def _ledger(reference: Predictions, candidate: Predictions, epsilon: float) -> str:
-    flips = flip_ledger(
-        reference.scores,
-        {"om": Candidate(candidate.scores, epsilon)},
-        reference.labels.tolist(),
-        reference.names,
-    )
-    return "\n".join(flip.describe() for flip in flips[:_SHOWN])
 
 
 def _with_status(made: Check, status: Status) -> Check:
