@@ -116,10 +116,29 @@ def test_few_images_cannot_bound_the_rate_of_flips() -> None:
     assert "images would settle it" in made[-1].detail
 
 
-def test_paired_accuracy_says_what_would_settle_it() -> None:
-    few = paired_checks(reference(), reference(), 1.0)
-    assert {check.status for check in few} == {Status.INCONCLUSIVE}
-    assert all("images would settle it" in check.detail for check in few)
+def repeated(count: int) -> Predictions:
+    """So many images, the reference's over and over under names of their own."""
+    once = reference()
+    rows = np.arange(count) % len(once)
+    names = tuple(f"{row}.JPEG" for row in range(count))
+    return Predictions(names, once.scores[rows], once.labels[rows])
+
+
+def test_paired_accuracy_says_how_it_looks_and_what_would_settle_it() -> None:
+    """The image count chooses the plan; both intervals are told, and what would settle it."""
+    whole, half = repeated(500), repeated(350)
+    one, _ = paired_checks(whole, whole, 1.0, once=False)
+    assert one.status is Status.INCONCLUSIVE
+    assert "look 1 of 5 at 500 images" in one.source
+    assert one.unit == "points, 99.9 % interval"
+    assert "about 5,000 images would settle it" in one.detail
+    assert "points paired, only to ±" in one.detail
+    sequence, _ = paired_checks(half, half, 1.0, once=False)
+    assert "confidence sequence" in sequence.source
+    assert "images would settle it" in sequence.detail
+    once, _ = paired_checks(half, half, 1.0, once=True)
+    assert "one analysis of a number fixed beforehand" in once.source
+    assert once.unit == "points, 98 % interval"
 
 
 def test_paired_accuracy_is_not_decided_by_the_order_of_equal_scores() -> None:
@@ -128,7 +147,7 @@ def test_paired_accuracy_is_not_decided_by_the_order_of_equal_scores() -> None:
     best = scores[few].max(axis=1, keepdims=True)
     # The first and the last class tie with the label: one of the two usually comes before it.
     scores[few][:, [0, -1]] = best
-    (top1, top5) = paired_checks(reference(), answering(scores), 5.0)
+    (top1, top5) = paired_checks(reference(), answering(scores), 5.0, once=True)
     assert (top1.status, top5.status) == (Status.INCONCLUSIVE, Status.PASS)
     assert "equal scores" in top1.hint
     assert not top5.hint
@@ -137,8 +156,8 @@ def test_paired_accuracy_is_not_decided_by_the_order_of_equal_scores() -> None:
 def test_paired_accuracy_sees_a_loss() -> None:
     scores = reference().scores.copy()
     scores[:200] = np.roll(scores[:200], 7, axis=1)
-    made = {check.id: check.status for check in paired_checks(reference(), answering(scores), 1.0)}
-    assert made["accuracy.paired.top1"] is Status.FAIL
+    made = paired_checks(reference(), answering(scores), 1.0, once=False)
+    assert {check.id: check.status for check in made}["accuracy.paired.top1"] is Status.FAIL
 
 
 def test_counts_are_recorded() -> None:

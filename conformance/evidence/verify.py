@@ -15,6 +15,7 @@ import msgspec
 
 from conformance.check import Status, holds
 from conformance.errors import ConformanceError, EvidenceError
+from conformance.evidence.accepted_bounds import bounds_problems
 from conformance.evidence.bundle import (
     JUNIT_FILE,
     PREDICTIONS_FILE,
@@ -77,6 +78,7 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
         _junit_problems(folder, evidence),
         _status_problems(evidence),
         _source_problems(evidence, gates, specs),
+        bounds_problems(evidence, specs.values()),
         class_problems(folder, evidence, specs, predictions),
         _set_problems(evidence, predictions),
         count_problems(evidence, gates, specs, predictions),

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from conformance.bounds import suite_bound
 from conformance.check import Check, SkipReason, Status, at_least, at_most, recorded, skipped
 from conformance.metrics.census import CensusDecision, decide_census, decide_control
 from conformance.metrics.topn import DEPTH, TopN, count_topn
@@ -20,7 +21,7 @@ from conformance.spec import Accuracy, ModelSpec
 _ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
 # Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
 # the images any more.
-LEAST_DISTINCT_SHARE = 0.25
+LEAST_DISTINCT_SHARE = suite_bound("accuracy.distinct_share")
 _TOO_GOOD = (
     "suspicious: better than the model can be; look at the labels, and whether the images are "
     "those that the weights were trained on"
