@@ -28,7 +28,7 @@ from conformance.evidence.record import (
 from conformance.evidence.report import shown, stages
 from conformance.evidence.report.accuracy_chart import wilson_pct
 from conformance.evidence.report.flips import MAX_SHOWN, class_name
-from conformance.evidence.report.page import write_report
+from conformance.evidence.report.page import page_problems, write_report
 from conformance.evidence.report.source import read_source
 from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import thumbnail
@@ -99,6 +99,7 @@ def test_every_reason_and_status_is_listed(troubled: Path) -> None:
     assert "no-inference-tool" in text
     assert "read (disk) limits the end-to-end rate" in text
     assert "134 % of bound" in text
+    assert "98.9 % of published, -2.0 % to baseline · 1 of 6 do not hold" in text
 
 
 def test_worst_checks_come_first() -> None:
@@ -264,6 +265,7 @@ def test_names_of_images_are_escaped_beside_their_thumbnails(tmp_path: Path) -> 
     assert page.count('src="data:image/jpeg;base64,') == 6
     assert "<svg onload" not in page
     assert "&lt;svg onload=alert(0)&gt;.jpg" in page
+    assert list(page_problems(bundle)) == [], "the page is that of the evidence, pictures and all"
 
 
 def test_nothing_is_loaded_and_the_policy_forbids_it(good: Path) -> None:
@@ -293,6 +295,7 @@ def test_thumbnails_can_be_left_out(good: Path, tmp_path: Path) -> None:
         Image.new("RGB", (500, 375), "teal").save(tmp_path / name, "JPEG")
     with_them = page_of(good, images=tmp_path)
     without = page_of(good, images=tmp_path, thumbnails=False)
+    assert list(page_problems(good)) == []
     assert with_them.count("<img ") == 6
     assert without.count("<img ") == 0
     assert "Images are left out on request" in text_of(without)
@@ -317,8 +320,20 @@ def test_flips_show_both_lists_and_margins(good: Path) -> None:
     text = text_of(page_of(good))
     assert "photo 00.JPEG Label: tench (0)" in text
     assert "om bs1, bs4, bs8, bs16, bs32" in text
-    assert len(re.findall(r"margin \d", text)) == 12
+    assert len(re.findall(r"margin \d", text)) == len(re.findall(r"gap \d", text)) == 6
     assert "right before, wrong now" in text
+    assert "om bs16 6 , of them 5 confident" in text
+    assert len(re.findall("confident, more than rounding explains at float16", text)) == 5
+    assert len(re.findall("near-tie, expected at float16", text)) == 1
+
+
+def test_predictions_without_a_ledger_are_said_to_lack_it(tmp_path: Path) -> None:
+    names = [f"{number}.JPEG" for number in range(9)]
+    bundle = write_bundle(tmp_path, evidence_of(board_checks()), images=names)
+    (bundle / "flips.json").unlink()
+    text = text_of(page_of(bundle))
+    assert "Not known: this bundle holds no flip ledger." in text
+    assert "flips.json is not in the bundle" in text
 
 
 def test_many_flips_are_capped_with_a_note(tmp_path: Path) -> None:

@@ -152,8 +152,11 @@ def _tile(name: str, found: Bar | None, chart: Chart, unit: str) -> Tile:
     if found is None:
         note = chart.notes[0] if chart.notes else "nothing was measured"
         return Tile(name, "not measured", note.removeprefix("Not measured: "))
-    note = " · ".join(filter(None, (found.label, found.note)))
-    return Tile(name, f"{found.value} {unit}".strip(), note, found.look)
+    looks = [bar.look for bar in chart.bars if bar.pct is not None]
+    bad = f"{looks.count('bad')} of {len(looks)} do not hold" if "bad" in looks else ""
+    note = " · ".join(filter(None, (found.label, found.note, bad)))
+    worst = next(look for look in ("bad", "unsure", "good", "plain") if look in looks)
+    return Tile(name, f"{found.value} {unit}".strip(), note, worst)
 
 
 def _measured(panels: Iterator[Panel]) -> list[Bar]:
