@@ -39,6 +39,7 @@ def found(board: EmulatedBoard, photographs: Path, folder: Path, *more: str) -> 
         environment={"CONFORMANCE_EMULATED_BOARD": str(board.folder)},
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "chip: NPU 0 chip 0 (310), Ascend310, --chips=0" in ended.stdout + ended.stderr
     return records(folder / "evidence")
 
 
