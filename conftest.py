@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.parity",
     "fixtures.accuracy",
     "fixtures.board",
+    "fixtures.bounds",
     "fixtures.expected",
     "fixtures.gate",
     "fixtures.ending",

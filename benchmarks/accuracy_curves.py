@@ -78,9 +78,22 @@ def paired(images: int, loss: float, discordant: float, alpha_side: float = ALPH
     """Return the chances of the paired rule at a number of images fixed beforehand."""
     if images == FULL_SET:
         return Chances(float(abs(loss) <= BOUND), float(abs(loss) > BOUND))
-    gained, lost, probability = _counts(images, *rates(loss, discordant))
+    return of_rates(images, *rates(loss, discordant), alpha_side)
+
+
+def of_rates(
+    images: int, gain_rate: float, loss_rate: float, alpha_side: float = ALPHA_SIDE
+) -> Chances:
+    """Return the chances of the paired rule at given rates of gained and lost images."""
+    gained, lost, probability = _counts(images, gain_rate, loss_rate)
     inside, outside = inside_and_outside(gained, lost, images, alpha_side)
     return Chances(float(probability[inside].sum()), float(probability[outside].sum()))
+
+
+def summed_over_looks(loss: float, discordant: float) -> Chances:
+    """Return the chances of the fixed looks added up: at least those of any of them deciding so."""
+    each = [paired(look, loss, discordant, look_alpha(look, ALPHA_SIDE)) for look in LOOKS]
+    return Chances(sum(chance.passes for chance in each), sum(chance.fails for chance in each))
 
 
 def in_looks(
@@ -145,3 +158,17 @@ def mcnemar(images: int, loss: float, discordant: float, alpha: float = 0.05) ->
     p = 2 * stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5)
     fails = float(probability[p < alpha].sum())
     return Chances(1 - fails, fails)
+
+
+def mcnemar_by_formula(images: int, loss: float, discordant: float, alpha: float = 0.05) -> float:
+    """Return how often McNemar's test rejects by the textbook's normal formula."""
+    away = loss * np.sqrt(images / discordant)
+    return float(stats.norm.sf(normal_quantile(1 - alpha / 2) - away))
+
+
+def plain_reach(images: int, discordant: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the half widths in points of plain normal intervals: paired, and of one side alone."""
+    z = normal_quantile((1 + confidence) / 2)
+    variances = (discordant, PUBLISHED * (1 - PUBLISHED))
+    paired_points, alone = (100 * z * float(np.sqrt(v / images)) for v in variances)
+    return paired_points, alone

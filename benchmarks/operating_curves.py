@@ -124,10 +124,15 @@ def _other_figures() -> list[str]:
         f"{100 * accuracy.mcnemar(5_000, 0.005, share).fails:.0f} % at {100 * share:g} % discordant"
         for share in (0.01, 0.015, 0.03)
     )
+    asymptotic = 100 * accuracy.mcnemar_by_formula(5_000, 0.005, 0.015)
+    paired_points, unpaired_points = accuracy.plain_reach(1_000, 0.01)
     unshared = accuracy.in_looks(0.01, 0.03, shared=False)[10_000]
     peeking = throughput_curves.chances(throughput_curves.every_round, 5.0, 1.0, runs=goals.RUNS)
     return [
         f"- McNemar at 5 % on 5,000 images rejects an allowed loss of 0.5 point: {rejected}.",
+        f"- The same by the normal formula, 1.5 % discordant: {asymptotic:.0f} %.",
+        f"- 1,000 images, 1 % discordant, normal 95 % interval: ±{paired_points:.2f} points.",
+        f"- The same unpaired: ±{unpaired_points:.1f} points.",
         f"- Five looks, each with the whole error, loss of exactly 1 point: {_shown(unshared)}.",
         f"- Throughput on the bound, 1 % spread, decided after every round: {_shown(peeking)}.",
         *(

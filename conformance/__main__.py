@@ -8,6 +8,7 @@ import sys
 from conformance import (
     accept_command,
     board_bundle_command,
+    bounds_command,
     bundle_commands,
     epsilon_command,
     passport_command,
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         store_command,
         bundle_commands,
         accept_command,
+        bounds_command,
         report_command,
         epsilon_command,
         passport_command,

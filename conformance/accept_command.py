@@ -65,7 +65,7 @@ def accept(arguments: argparse.Namespace) -> int:
         for line in differences(new.figures, old):
             print(line)
         for waiver in new.waivers:
-            print(f"waived until {waiver.expires}: {waiver.id}, {waiver.reason} ({waiver.owner})")
+            print(waiver.line)
         write_baseline(path, new)
         print(f"accepted: {path}")
     return 0

@@ -37,6 +37,7 @@ class RunConfig:
     weights: PathOrSample | None
     imagenet: PathOrSample | None
     images: int | None
+    looks: str
     batch: tuple[int, ...] | None
     board: str
     soc: str | None
@@ -87,6 +88,7 @@ def resolve(
         weights=chosen["weights"],
         imagenet=chosen["imagenet"],
         images=chosen["images"],
+        looks=chosen["looks"] or "shared",
         batch=chosen["batch"],
         board=chosen["board"] or "auto",
         soc=chosen["soc"],

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from conformance.artifacts import Request
+from conformance.bounds import bounds_sha256
 from conformance.build import Builder
 from conformance.makers import LOADING, PREPARING, source_digest, versions
 from conformance.spec import ModelSpec
@@ -72,6 +73,7 @@ def _derived(builder: Builder, spec: ModelSpec) -> AllowedError:
             "weights": checkpoint.sha256,
             "images": dataset.digest(),
             "spec": spec.digest("architecture", "preprocess"),
+            "factors": bounds_sha256(),
             "source": source_digest(
                 *("metrics/float16_bound.py", "metrics/float16_simulation.py", "float16.py"),
                 *LOADING,

@@ -24,6 +24,7 @@ from conformance.measure_om import SCORES_FILE, OmMeasurer
 from conformance.metrics.row_trial import RowMeasurement, RowTrial
 from conformance.metrics.scores import Scores
 from conformance.om_key import OmKey
+from conformance.run_folder import logs_folder, work_folder
 from conformance.runners.om_runner import OmRunner
 from conformance.spec import ModelSpec
 
@@ -43,7 +44,7 @@ class RowMeasurer:
         self._om_builder = om_builder
         self._om_measurer = om_measurer
         self._host = host
-        self._folder = run_folder / "rows"
+        self._run_folder = run_folder
 
     def row_run(self, spec: ModelSpec, key: OmKey, preferred: ToolName) -> RowMeasurement:
         """Feed a few of the run's images again and again, in one run of the tool.
@@ -58,7 +59,7 @@ class RowMeasurer:
 
     def _shared(self, name: str, spec: ModelSpec, key: OmKey, tool: ToolName) -> RowMeasurement:
         """Measure in one worker of the run and let the others read it."""
-        folder = self._folder / name
+        folder = work_folder(self._run_folder) / "rows" / name
         folder.mkdir(parents=True, exist_ok=True)
         images = self._builder.dataset(spec)
         chosen = images.subset(min(key.batch, len(images)))
@@ -80,7 +81,7 @@ class RowMeasurer:
             tool=self._om_measurer.tool(tool),
             timed=self._untimed,
             scratch=self._host.config.scratch,
-            records=folder / "records",
+            records=logs_folder(self._run_folder) / f"{folder.name}-rows",
             workers=share_of_cores(),
             time_factor=self._host.config.time_limits,
         )

@@ -58,6 +58,10 @@ OPTIONS = (
         "images", "N", "use only N images, always the same ones", positive_count, "all",
     ),
     Option(
+        "looks", "HOW", "paired accuracy: `shared` error of several looks, or this number `once`",
+        one_of("shared", "once"), "shared",
+    ),
+    Option(
         "batch", "1,16", "batch sizes", counts, "the spec's",
     ),
     Option(

@@ -22,6 +22,7 @@ from conformance.spec_tables import (
     Figure,
     Float16,
     Preprocess,
+    Provenance,
     PublishedWeights,
     Table,
     Throughput,
@@ -58,8 +59,28 @@ class ModelSpec(Table, frozen=True):
     preprocess: Preprocess
     batch: Batch
     accuracy: Accuracy
+    bounds: tuple[Provenance, ...]
     throughput: tuple[Throughput, ...] = ()
     float16: Float16 | None = None
+
+    def origin_of(self, key: str) -> Provenance:
+        """Return where a bound comes from; that of a whole table is named by the table."""
+        named = {name: row for row in self.bounds for name in row.keys}
+        return next(named[name] for name in _enclosing(key) if name in named)
+
+    @property
+    def bound_keys(self) -> tuple[str, ...]:
+        """What must have its unit, source, method, SoC and date."""
+        accuracy = (
+            *("top1_pct", "top5_pct", "max_drop_points"),
+            *("suspicious_gain_points", "control_points"),
+        )
+        float16 = ("epsilon", "decision_epsilon") if self.float16 else ()
+        return (
+            *(f"accuracy.{name}" for name in accuracy),
+            *(f"float16.{name}" for name in float16),
+            *(f"throughput.{table.soc}" for table in self.throughput),
+        )
 
     def throughput_of(self, soc: str) -> Throughput | None:
         """Return the published throughput of a SoC, None where there is none."""
@@ -184,6 +205,23 @@ def _impossible(spec: ModelSpec, stem: str) -> Iterator[tuple[str, object, str]]
     if not all(0 <= mean <= 1 for mean in prep.mean):
         yield "preprocess.mean", prep.mean, "three numbers between 0 and 1"
     yield from _impossible_figures(spec)
+    yield from _without_origin(spec)
+
+
+def _enclosing(key: str) -> Iterator[str]:
+    """Yield a dotted key and those of the tables around it, the nearest first."""
+    while key:
+        yield key
+        key = key.rpartition(".")[0]
+
+
+def _without_origin(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:
+    named = [key for row in spec.bounds for key in row.keys]
+    for key in spec.bound_keys:
+        if named.count(key) != 1:
+            yield "bounds", f"{named.count(key)} rows for {key}", "one [[bounds]] row that names it"
+    for key in sorted(set(named) - set(spec.bound_keys)):
+        yield "bounds", f"a row for {key}", f"one of {', '.join(spec.bound_keys)}"
 
 
 def _impossible_figures(spec: ModelSpec) -> Iterator[tuple[str, object, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Literal
 
 import msgspec
@@ -164,3 +165,25 @@ class Float16(Table, frozen=True):
     images: Annotated[int, msgspec.Meta(ge=2)]
     inputs_sha256: Text
     provenance: dict[str, str]
+
+
+class Provenance(Table, frozen=True):
+    """Where bounds come from.
+
+    Attributes:
+        keys: The bounds, such as ``accuracy.max_drop_points`` or ``throughput.Ascend310``.
+        checks: The checks that they decide.
+        unit: Unit of the values.
+        source: Who says so.
+        method: How the numbers were arrived at.
+        soc: The SoC they hold for, or ``any``.
+        date: The day on which they were set for this suite.
+    """
+
+    keys: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+    checks: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+    unit: Text
+    source: Text
+    method: Text
+    soc: Text
+    date: dt.date

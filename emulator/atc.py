@@ -43,6 +43,8 @@ def main(argv: Sequence[str], board: Board) -> int:
     except AtcError as error:
         _print_failure(error)
         return FAILED
+    if board.state.cann_generation >= 6:
+        say("...")
     say("ATC run success, welcome to the next use.")
     if remark:
         say(remark)
@@ -75,8 +77,6 @@ def _finish(args: AtcArgs, board: Board, model: OfflineModel) -> str:
         raise AtcError("E10001", f"Value [{args['output']}] for parameter [--output] is invalid. "
                        f"Reason: {error}") from error  # fmt: skip
     _write_log(args, board, model)
-    if board.state.cann_generation >= 6:
-        say("...")
     fault_files.spoil([target], board.faults.at("om", model.batch))
     return _remark(model)
 

@@ -40,6 +40,15 @@ def flip(scores: Values, _: int, __: Random, *, share: float = 0.02, least: int 
     return scores
 
 
+def flip_at_random(scores: Values, batch: int, random: Random, *, share: float) -> Values:
+    """Exchange first and second class of a share of the images, drawn anew for each batch size."""
+    drawn = np.random.default_rng([int(random.integers(2**32)), batch])
+    for row in np.flatnonzero(drawn.random(len(scores)) < share):
+        first, second = np.argsort(scores[row])[[-1, -2]]
+        scores[row, [first, second]] = scores[row, [second, first]]
+    return scores
+
+
 def mix_neighbours(scores: Values, batch: int, _: Random, *, share: float = 0.12) -> Values:
     """Let each row take up a share of the one before it in its batch."""
     mixed = scores.copy()
@@ -154,6 +163,7 @@ EFFECTS: dict[str, Callable[..., Values]] = {
     effect.__name__: effect
     for effect in (
         flip,
+        flip_at_random,
         mix_neighbours,
         swap,
         shift_rows,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import tomllib
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,15 +74,29 @@ def _fault(row: dict[str, Any]) -> Fault:
 
 
 def chosen_faults(state: BoardState) -> list[Fault]:
-    """The faults that a board's state switches on.
+    """The faults that a board's state switches on, some with numbers of their own.
 
     Raises:
         BoardError: it names an unknown one.
     """
-    unknown = [name for name in state.faults if name not in known_faults()]
+    unknown = [name for name in state.faults if name.partition(":")[0] not in known_faults()]
     if unknown:
         raise BoardError(f"unknown faults: {', '.join(unknown)}")
-    return [known_faults()[name] for name in state.faults]
+    return [_with_options(name) for name in state.faults]
+
+
+def _with_options(text: str) -> Fault:
+    """Return a fault by its name, with other numbers if it has any: ``NAME:share=0.05``."""
+    name, *given = text.split(":")
+    fault = known_faults()[name]
+    options = dict(fault.options)
+    for word in given:
+        key, _, value = word.partition("=")
+        try:
+            options[key] = type(options[key])(value)
+        except (KeyError, ValueError):
+            raise BoardError(f"fault {name} takes no {word}: {options}") from None
+    return replace(fault, options=options)
 
 
 class ActiveFaults:

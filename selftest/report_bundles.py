@@ -27,6 +27,7 @@ from conformance.evidence.bundle import (
     Accepted,
     Board,
     Decision,
+    DecisionBound,
     Digest,
     Evidence,
     EvidenceClass,
@@ -36,7 +37,9 @@ from conformance.evidence.bundle import (
     Waiver,
 )
 from conformance.evidence.bundle_files import read_evidence, write_evidence
-from conformance.evidence.prediction_file import Predictions, best_classes, write_predictions
+from conformance.evidence.flip_ledger import make_ledger, write_ledger
+from conformance.evidence.prediction_file import Predictions, write_predictions
+from conformance.metrics.best import best_classes
 from conformance.spec import load_spec
 
 MODEL = "squeezenet1_1"
@@ -213,9 +216,10 @@ def _predict(folder: Path, names: list[str], flips: int) -> tuple[PredictionSet,
     sides += [
         (f"om bs{batch}", "om", {"batch": batch, **OM}, changed) for batch in SPEC.batch.sizes
     ]
-    kept = Predictions(tuple(names), labels, {name: best_classes(s) for name, _, _, s in sides})
+    best = {n: best_classes(s, 20 if n == "torch" else 5) for n, _, _, s in sides}
+    kept = Predictions(tuple(names), labels, best)
     write_predictions(folder / PREDICTIONS_FILE, kept)
-    return tuple(
+    found = tuple(
         PredictionSet(
             name=name,
             engine=engine,
@@ -225,6 +229,12 @@ def _predict(folder: Path, names: list[str], flips: int) -> tuple[PredictionSet,
         )
         for name, engine, place, _ in sides
     )
+    bounds = [
+        DecisionBound(model=MODEL, engine=engine, explained_gap=gap, source="made")
+        for engine, gap in (("onnxruntime", 1e-4), ("om", 0.6))
+    ]
+    write_ledger(folder, make_ledger(kept, found, bounds))
+    return found
 
 
 def accepted() -> tuple[Accepted, ...]:

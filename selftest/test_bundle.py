@@ -26,12 +26,13 @@ from conformance.evidence.bundle_files import inside, read_evidence, write_whole
 from conformance.evidence.facts import attach, gather, record_board, record_class, record_digest
 from conformance.evidence.gate import Gates
 from conformance.evidence.junit import junit_xml
-from conformance.evidence.prediction_file import best_classes, read_predictions
+from conformance.evidence.prediction_file import read_predictions
 from conformance.evidence.record import CheckRecord, OutcomeRecord, append, as_read, read
 from conformance.evidence.run_bundle import add_predictions, seal
 from conformance.evidence.scrub import Scrubber, this_machine
 from conformance.evidence.statement import PREDICATE_TYPE, STATEMENT_TYPE, read_statement
 from conformance.evidence.verify import verify
+from conformance.metrics.best import best_classes
 from selftest.made_bundles import SPECS, edit, load_gates, make_bundle, restate
 
 ROOT = Path(__file__).resolve().parent.parent

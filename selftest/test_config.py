@@ -42,6 +42,7 @@ def test_defaults() -> None:
         weights=None,
         imagenet=None,
         images=None,
+        looks="shared",
         batch=None,
         board="auto",
         soc=None,

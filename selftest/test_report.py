@@ -320,8 +320,20 @@ def test_flips_show_both_lists_and_margins(good: Path) -> None:
     text = text_of(page_of(good))
     assert "photo 00.JPEG Label: tench (0)" in text
     assert "om bs1, bs4, bs8, bs16, bs32" in text
-    assert len(re.findall(r"margin \d", text)) == 12
+    assert len(re.findall(r"margin \d", text)) == len(re.findall(r"gap \d", text)) == 6
     assert "right before, wrong now" in text
+    assert "om bs16 6 , of them 5 confident" in text
+    assert len(re.findall("confident, more than rounding explains at float16", text)) == 5
+    assert len(re.findall("near-tie, expected at float16", text)) == 1
+
+
+def test_predictions_without_a_ledger_are_said_to_lack_it(tmp_path: Path) -> None:
+    names = [f"{number}.JPEG" for number in range(9)]
+    bundle = write_bundle(tmp_path, evidence_of(board_checks()), images=names)
+    (bundle / "flips.json").unlink()
+    text = text_of(page_of(bundle))
+    assert "Not known: this bundle holds no flip ledger." in text
+    assert "flips.json is not in the bundle" in text
 
 
 def test_many_flips_are_capped_with_a_note(tmp_path: Path) -> None:

@@ -281,3 +281,19 @@ def test_model_names_are_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_every_spec_in_the_checkout_is_sound(name: str) -> None:
     assert load_spec(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('keys = ["accuracy.max_drop_points"]', 'keys = ["accuracy.control_points"]', "0 rows for"),
+        ('keys = ["throughput.Ascend310"]', 'keys = ["throughput.Ascend999"]', "0 rows for"),
+        ('"float16.epsilon", ', '"float16.epsilon", "float16.cap", ', "a row for float16.cap"),
+        ('unit = "percentage points"\n', "", "unit"),
+        ("\ndate = 2026-11-23\n", "\n", "date"),
+    ],
+)
+def test_a_bound_without_its_origin_is_refused(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    assert told in refusal(written(tmp_path, old, new))

@@ -77,7 +77,9 @@ def plant(folder: Path) -> Evidence:
     record_board(folder, "Ascend310", [TEXT], after=TEXT)
     attach(folder, "logs/atc.log", TEXT)
     plant_raw(folder)
-    facts = RunFacts("20261101T120000Z-abcdef", "2026-11-01", "2026-11-02", ["pytest", TEXT], [])
+    facts = RunFacts(
+        "20261101T120000Z-abcdef", "2026-11-01", "2026-11-02", ["pytest", TEXT], [*SPECS.values()]
+    )
     return assemble(folder, facts, read(folder))
 
 
@@ -116,6 +118,7 @@ def test_no_file_of_a_bundle_names_person_machine_or_serial_number(tmp_path: Pat
     found = dict(contents(folder))
     assert {name for name in found if "!" not in name} == {
         "evidence.json", "predictions.npz", "junit.xml", "report.html", "statement.json",
+        "flips.json",
         "checks.jsonl", "facts.jsonl", "artifacts.jsonl", "board/npu-smi-before.txt",
         "board/npu-smi-after.txt", "logs/atc.log", "logs/om bs1/shard0-benchmark.log",
         "logs/om bs1/plog-[host].log", "logs/om bs1/summary.json",

@@ -18,6 +18,8 @@ from conformance.check import Check, Status
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import JUNIT_FILE, PREDICTIONS_FILE, STATEMENT_FILE
 from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.facts import gather
+from conformance.evidence.flip_ledger import make_ledger, write_ledger
 from conformance.evidence.gate import Gates, read_gates
 from conformance.evidence.prediction_file import (
     Predictions,
@@ -454,10 +456,17 @@ def forge_fail_away(data: Data) -> None:
         test["status"] = "PASS"
 
 
+def rewrite_ledger(folder: Path) -> None:
+    """Compare the decisions of edited predictions again."""
+    held, sets = read_predictions(folder / PREDICTIONS_FILE), read_evidence(folder).predictions
+    write_ledger(folder, make_ledger(held, sets, tuple(gather(folder).bounds.values())))
+
+
 def forged_accuracy(folder: Path, gates: Gates, _other: Path) -> None:
-    """Rewrite predictions, counts and checks so that they agree."""
+    """Rewrite predictions, counts, checks and changed decisions so that they agree."""
     hits = one_more_right(folder)
     gained = 100 / read_evidence(folder).predictions[0].images
+    rewrite_ledger(folder)
 
     def change(data: Data) -> None:
         for found in data["predictions"]:

@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 SCHEMA_ID = "ascend-conformance/evidence"
 EVIDENCE_FILE = "evidence.json"
 PREDICTIONS_FILE = "predictions.npz"
+FLIPS_FILE = "flips.json"
 JUNIT_FILE = "junit.xml"
 STATEMENT_FILE = "statement.json"
 REPORT_FILE = "report.html"
@@ -46,7 +47,8 @@ class Digest(_Part, frozen=True):
     """A file or a list that the run used; it need not be in the bundle.
 
     Attributes:
-        kind: ``weights``, ``onnx_model``, ``om_model``, ``dataset``, ``dumps``, ``performance``.
+        kind: ``weights``, ``onnx_model``, ``om_model``, ``dataset``, ``dumps``, ``performance``,
+            ``bounds``.
         sha256: Its digest, in hexadecimal.
         model: The model it belongs to; empty where it belongs to all.
     """
@@ -107,6 +109,22 @@ class PredictionSet(_Part, frozen=True):
     hits: tuple[int, ...]
 
 
+class DecisionBound(_Part, frozen=True):
+    """Up to which distance of two classes an engine may choose the other one.
+
+    Attributes:
+        model: The model.
+        engine: ``onnxruntime`` or ``om``.
+        explained_gap: That distance, in the reference's scores.
+        source: Where it comes from.
+    """
+
+    model: Text
+    engine: Text
+    explained_gap: Annotated[float, msgspec.Meta(ge=0)]
+    source: Text
+
+
 class Decision(_Part, frozen=True):
     """What a gate made of the run.
 
@@ -114,7 +132,7 @@ class Decision(_Part, frozen=True):
         gate: The gate's name.
         verdict: ``CONFORMANT``, ``NOT CONFORMANT`` or ``INSUFFICIENT EVIDENCE``.
         line: The verdict with its classes, as it is printed.
-        reasons: Why it is not conformant, each in one line.
+        reasons: Why it is not conformant, each in one line, and every waiver that it rests on.
         required: How many checks, each at its coordinates, the gate requires.
         gates_sha256: Digest of the gates file that was used.
     """
@@ -128,13 +146,18 @@ class Decision(_Part, frozen=True):
 
 
 class Waiver(_Part, frozen=True):
-    """Leave to accept a lower figure: why, who answers for it, and the last day it holds."""
+    """Leave for a lower figure or a looser bound: why, who answers for it, and its last day."""
 
     id: Text
     reason: Text
     owner: Text
     expires: dt.date
     coordinates: Coordinates = {}
+
+    @property
+    def line(self) -> str:
+        """What it allows, until when, why, and who answers for it."""
+        return f"waived until {self.expires}: {self.id}, {self.reason} ({self.owner})"
 
 
 class Accepted(_Part, frozen=True):
@@ -176,7 +199,8 @@ class Evidence(_Part, frozen=True, kw_only=True):
         checks: Every check, in the order in which they arrived.
         tests: Every test.
         predictions: What is in ``predictions.npz``.
-        waivers: Waivers with which the baselines of this board were accepted.
+        waivers: Waivers of looser bounds, and those with which this board's baselines were
+            accepted.
         baseline: The accepted figures that the run was compared with; none without a baseline.
         conflicts: What contradicts itself within the run, such as two digests of one file.
         decision: The gate's verdict, if the run had a gate.

@@ -14,7 +14,13 @@ from typing import TypeVar
 import msgspec
 
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import Board, Digest, EvidenceClass, PredictionSet
+from conformance.evidence.bundle import (
+    Board,
+    DecisionBound,
+    Digest,
+    EvidenceClass,
+    PredictionSet,
+)
 from conformance.evidence.bundle_files import inside, write_whole
 from conformance.evidence.record import append_line, lines
 from conformance.evidence.scrub import this_machine
@@ -62,7 +68,13 @@ class PredictionFact(_Fact, frozen=True, tag="predictions"):
     file: str
 
 
-Fact = ClassFact | DigestFact | VersionFact | BoardFact | PredictionFact
+class BoundFact(_Fact, frozen=True, tag="bound"):
+    """What the number format of an engine explains."""
+
+    bound: DecisionBound
+
+
+Fact = ClassFact | DigestFact | VersionFact | BoardFact | PredictionFact | BoundFact
 
 
 @dataclass
@@ -74,6 +86,7 @@ class Facts:
     versions: dict[str, str] = field(default_factory=dict)
     board: Board | None = None
     predictions: dict[str, PredictionFact] = field(default_factory=dict)
+    bounds: dict[tuple[str, str], DecisionBound] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
 
 
@@ -127,6 +140,17 @@ def record_board(
 def record_predictions(folder: Path, found: PredictionSet, file: str) -> None:
     """Record where the predictions of one engine lie until the run ends."""
     _append(folder, PredictionFact(found=found, file=file))
+
+
+def record_decision_bound(
+    folder: Path, model: str, engine: str, explained_gap: float, source: str
+) -> None:
+    """Record the distance of two classes up to which an engine may choose the other one.
+
+    It is fixed before the engine's scores are seen; the flip ledger judges by it.
+    """
+    bound = DecisionBound(model=model, engine=engine, explained_gap=explained_gap, source=source)
+    _append(folder, BoundFact(bound=bound))
 
 
 def attach(folder: Path, name: str, text: str) -> str:
@@ -183,6 +207,9 @@ def _add(facts: Facts, fact: Fact) -> None:
             _agree(facts, facts.versions, name, version, f"version of {name}")
         case PredictionFact(found=found):
             _agree(facts, facts.predictions, found.name, fact, f"predictions {found.name}")
+        case BoundFact(bound=bound):
+            key = (bound.model, bound.engine)
+            _agree(facts, facts.bounds, key, bound, f"decision bound of {' '.join(key)}")
         case BoardFact(board=board):
             facts.board = _one_board(facts, board)
 

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from conformance.bounds import suite_bound
 from conformance.check import Check, Scalar
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Coordinates
@@ -67,7 +68,12 @@ class Row(_Table, frozen=True):
     direction: Literal["at most", "at least", "equal to", ""] = ""
     recount: Literal["torch", "onnxruntime", "om", ""] = ""
     baseline: Literal["higher", "lower", ""] = ""
-    noise_pct: Annotated[float, msgspec.Meta(ge=0, lt=100)] = 0.0
+    noise: str = ""
+
+    @property
+    def noise_pct(self) -> float:
+        """How much worse than its baseline a figure may always be, in percent of it."""
+        return suite_bound(self.noise) if self.noise else 0.0
 
     @property
     def must_be(self) -> str:

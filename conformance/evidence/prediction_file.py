@@ -1,4 +1,6 @@
-"""``predictions.npz``: label, five best classes and their scores of each image, per engine.
+"""``predictions.npz``: label, best classes and their scores of each image, per engine.
+
+They are five of each engine, and twenty of the reference, by which changed decisions are judged.
 
 Reading believes nothing: every member's header is read and compared with its size before an array
 is made of it, so that neither a zip bomb nor a header that promises a terabyte takes memory.
@@ -21,8 +23,8 @@ import numpy.typing as npt
 
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle_files import write_whole
+from conformance.metrics.best import DEPTH, Best
 
-DEPTH = 5
 # 50,000 images by forty engines are 60 MB.
 MAX_UNPACKED = 512 * 1024 * 1024
 MAX_MEMBERS = 1000
@@ -33,14 +35,6 @@ UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error),
 )
 DTYPES = {"names": "|u1", "labels": "<i4", IDS: "<i4", SCORES: "<f4"}
-
-
-@dataclass(frozen=True, eq=False)
-class Best:
-    """The best classes of each image: ids int32 and scores float32, both (images, 5 or fewer)."""
-
-    ids: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +51,8 @@ class Predictions:
         return list_sha256(self.names, self.labels.tolist())
 
     def hits(self, name: str) -> tuple[int, ...]:
-        """Count the images whose label is among the N best classes, for each N."""
-        right = self.sets[name].ids == self.labels[:, np.newaxis]
+        """Count the images whose label is among the N best classes, for each N up to 5."""
+        right = self.sets[name].ids[:, :DEPTH] == self.labels[:, np.newaxis]
         return tuple(int(count) for count in np.cumsum(right.sum(axis=0)))
 
     def ties(self, name: str) -> tuple[int, ...]:
@@ -74,21 +68,6 @@ def list_sha256(names: Sequence[str], labels: Sequence[int]) -> str:
     """Return the sha256 over every image's name and label, in order."""
     lines = (f"{name}\0{label}\n" for name, label in zip(names, labels, strict=True))
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-
-def best_classes(scores: npt.NDArray[Any]) -> Best:
-    """Return the five best classes of each row; of equal scores the lowest class comes first.
-
-    Args:
-        scores: (images, classes), finite.
-    """
-    left = np.array(scores, np.float32)
-    rows = np.arange(len(left))
-    ids = np.empty((len(left), min(DEPTH, left.shape[1])), np.int32)
-    for place in range(ids.shape[1]):
-        ids[:, place] = left.argmax(axis=1)  # the first of equals
-        left[rows, ids[:, place]] = -np.inf
-    return Best(ids, np.take_along_axis(np.asarray(scores, np.float32), ids, axis=1))
 
 
 def write_predictions(path: Path, predictions: Predictions) -> Path:

@@ -67,10 +67,7 @@ def compare_with_baselines(
         compared.checks += regression_checks(figures, baseline, gates)
         compared.waivers += baseline.waivers
         compared.accepted += _accepted(baseline)
-        compared.notes += [
-            f"waived until {waiver.expires}: {waiver.id}, {waiver.reason} ({waiver.owner})"
-            for waiver in baseline.waivers
-        ]
+        compared.notes += [waiver.line for waiver in baseline.waivers]
     return compared
 
 

@@ -29,10 +29,10 @@ from conformance.evidence.bundle import (
 )
 from conformance.evidence.bundle_files import inside, write_evidence, write_whole
 from conformance.evidence.facts import gather, record_predictions
+from conformance.evidence.flip_ledger import REFERENCE, make_ledger, write_ledger
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import (
     Predictions,
-    best_classes,
     read_predictions,
     write_predictions,
 )
@@ -40,6 +40,7 @@ from conformance.evidence.record import CheckRecord, OutcomeRecord, Record
 from conformance.evidence.scrub import this_machine, without_names
 from conformance.evidence.statement import write_statement
 from conformance.evidence.tidy import tidy
+from conformance.metrics.best import DEPTH, REFERENCE_DEPTH, best_classes
 from conformance.run_folder import WORK
 from conformance.spec import ModelSpec
 
@@ -106,7 +107,7 @@ def add_predictions(
     Raises:
         EvidenceError: The file cannot be written.
     """
-    best = best_classes(scores)
+    best = best_classes(scores, REFERENCE_DEPTH if engine == REFERENCE else DEPTH)
     kept = Predictions(without_names(names), labels.astype(np.int32), {name: best})
     found = PredictionSet(
         name=name,
@@ -165,23 +166,27 @@ def seal(folder: Path, evidence: Evidence, add: Callable[[Path], object] = lambd
         add: Adds what is made from the evidence, such as the report.
 
     Raises:
-        EvidenceError: A file cannot be written, or predictions are of different images.
+        EvidenceError: A file cannot be written, predictions are of different images, or some that
+            the evidence names are not there.
     """
     try:
-        _join_predictions(folder)
+        predictions = _join_predictions(folder)
     finally:
         tidy(folder)
     write_whole(folder / JUNIT_FILE, junit_xml(evidence))
     write_evidence(folder, evidence)
+    if predictions or evidence.predictions:
+        bounds = tuple(gather(folder).bounds.values())
+        write_ledger(folder, make_ledger(predictions, evidence.predictions, bounds))
     add(folder)
     write_statement(folder, evidence)
 
 
-def _join_predictions(folder: Path) -> None:
+def _join_predictions(folder: Path) -> Predictions | None:
     """Make one file of the predictions that the workers left; all must be of the same images."""
     kept = gather(folder).predictions
     if not kept:
-        return
+        return None
     parts = [read_predictions(inside(folder, fact.file)) for fact in kept.values()]
     first = parts[0]
     if others := [part for part in parts if part.list_sha256 != first.list_sha256]:
@@ -192,7 +197,9 @@ def _join_predictions(folder: Path) -> None:
             next_step="give every engine the whole dataset of the run",
         )
     sets = {name: best for part in parts for name, best in part.sets.items()}
-    write_predictions(folder / PREDICTIONS_FILE, Predictions(first.names, first.labels, sets))
+    joined = Predictions(first.names, first.labels, sets)
+    write_predictions(folder / PREDICTIONS_FILE, joined)
+    return joined
 
 
 def _versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import (
     EVIDENCE_FILE,
+    FLIPS_FILE,
     JUNIT_FILE,
     PREDICTIONS_FILE,
     REPORT_FILE,
@@ -23,7 +24,7 @@ from conformance.evidence.record import ARTIFACTS_FILE, CHECKS_FILE
 from conformance.evidence.scrub import this_machine
 from conformance.run_folder import BOARD, LOGS
 
-FILES = {EVIDENCE_FILE, PREDICTIONS_FILE, JUNIT_FILE, REPORT_FILE, STATEMENT_FILE}
+FILES = {EVIDENCE_FILE, PREDICTIONS_FILE, FLIPS_FILE, JUNIT_FILE, REPORT_FILE, STATEMENT_FILE}
 FILES |= {CHECKS_FILE, FACTS_FILE, ARTIFACTS_FILE}
 FOLDERS = {LOGS, BOARD}
 # The longest text of a tool that is kept whole; of a longer one the middle goes.

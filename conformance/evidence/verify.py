@@ -15,6 +15,7 @@ import msgspec
 
 from conformance.check import Status, holds
 from conformance.errors import ConformanceError, EvidenceError
+from conformance.evidence.accepted_bounds import bounds_problems
 from conformance.evidence.bundle import (
     JUNIT_FILE,
     PREDICTIONS_FILE,
@@ -23,6 +24,7 @@ from conformance.evidence.bundle import (
 )
 from conformance.evidence.bundle_files import demand_small, read_evidence, read_limited
 from conformance.evidence.facts import FACTS_FILE, gather
+from conformance.evidence.flip_ledger import ledger_problems
 from conformance.evidence.gate import Gates
 from conformance.evidence.junit import junit_xml
 from conformance.evidence.prediction_file import Predictions, read_predictions
@@ -76,11 +78,13 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
         _junit_problems(folder, evidence),
         _status_problems(evidence),
         _source_problems(evidence, gates, specs),
+        bounds_problems(evidence, specs.values()),
         class_problems(folder, evidence, specs, predictions),
         _set_problems(evidence, predictions),
         count_problems(evidence, gates, specs, predictions),
         bound_problems(evidence, specs),
         page_problems(folder),
+        ledger_problems(folder, evidence, predictions, specs),
     )
     for part in parts:
         problems += _collected(part)

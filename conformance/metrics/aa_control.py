@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from conformance.bounds import suite_bound
 from conformance.metrics.intervals import Interval
 from conformance.metrics.rounds import ratio_interval
 
-SAME_WITHIN_PCT = 1.0
+SAME_WITHIN_PCT = suite_bound("throughput.same_within_pct")
 
 
 class Control(StrEnum):

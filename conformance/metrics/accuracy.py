@@ -11,18 +11,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
-from conformance.metrics.batching import decide_batches
+from conformance.bounds import suite_bound
+from conformance.check import Check, SkipReason, Status, at_least, at_most, recorded, skipped
 from conformance.metrics.census import CensusDecision, decide_census, decide_control
 from conformance.metrics.topn import DEPTH, TopN, count_topn
 from conformance.predictions import Predictions, Scores
 from conformance.spec import Accuracy, ModelSpec
 
-_SHOWN = 5  # images named in a message
 _ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
 # Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
 # the images any more.
-LEAST_DISTINCT_SHARE = 0.25
+LEAST_DISTINCT_SHARE = suite_bound("accuracy.distinct_share")
 _TOO_GOOD = (
     "suspicious: better than the model can be; look at the labels, and whether the images are "
     "those that the weights were trained on"
@@ -168,34 +167,6 @@ def _near(
     best = -np.sort(np.partition(-others, depth - 1, axis=1)[:, :depth], axis=1)
     counted: npt.NDArray[np.int64] = (np.abs(best - own) <= width).sum(axis=0)
     return counted
-
-
-def batch_checks(
-    reference: Predictions, first: Predictions, second: Predictions, epsilon: float, prefix: str
-) -> list[Check]:
-    """Two batch sizes of one model agree image by image: scores, decisions and counted hits.
-
-    Args:
-        reference: The trusted side.
-        first: Predictions at the one batch size.
-        second: Predictions at the other.
-        epsilon: Largest error allowed against the reference.
-        prefix: Name of the group of checks.
-    """
-    hits = (count_topn(first).hits[0], count_topn(second).hits[0])
-    found = decide_batches(
-        reference.scores, first.scores, second.scores, first.names, hits=hits, epsilon=epsilon
-    )
-    source = f"twice the largest error {epsilon:.3g} allowed against the reference"
-    detail = {"source": source, "detail": found.explanation}
-    apart = abs(hits[0] - hits[1])
-    named = f"{found.explanation}\n{', '.join(found.confident[:_SHOWN])}"
-    return [
-        at_most(f"{prefix}.scores", found.largest_error, 2 * epsilon, **detail),
-        equal(f"{prefix}.decisions", len(found.confident), 0, unit="images", source=source,
-              detail=named.strip()),
-        at_most(f"{prefix}.hits", apart, len(found.differing), unit="hits apart", **detail),
-    ]  # fmt: skip
 
 
 def labels_check(reference: Predictions) -> Check:

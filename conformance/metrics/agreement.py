@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conformance.bounds import suite_bound
 from conformance.check import Status
 from conformance.metrics.scores import (
     Scores,
@@ -17,7 +18,7 @@ from conformance.metrics.scores import (
     require_comparable,
 )
 
-MAX_EXEMPT_PCT = 40.0
+MAX_EXEMPT_PCT = suite_bound("agreement.exempt_pct")
 SHOWN = 5
 
 

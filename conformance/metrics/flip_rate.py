@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conformance.bounds import suite_bound
 from conformance.check import Status
 from conformance.metrics.census import FULL_SET
 from conformance.metrics.distributions import normal_quantile
 from conformance.metrics.intervals import Interval, clopper_pearson, require_counts
 from conformance.metrics.scores import Scores, choices, require_comparable
 
-FLIP_BOUND_PCT = 3.0
-FLIP_ALPHA_SIDE = 0.025
+FLIP_BOUND_PCT = suite_bound("agreement.flips.limit_pct")
+FLIP_ALPHA_SIDE = suite_bound("agreement.flips.error_a_side")
 
 
 @dataclass(frozen=True)

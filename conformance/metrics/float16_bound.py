@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.bounds import suite_bound
 from conformance.errors import ConformanceError
 from conformance.metrics.float16_simulation import simulate
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-SCORE_FACTOR = 4.0
-DECISION_FACTOR = 2.0
+SCORE_FACTOR = suite_bound("float16.score_factor")
+DECISION_FACTOR = suite_bound("float16.decision_factor")
 # Below a quarter of the distance of two images, even two runs that are both off by epsilon in
 # opposite directions stay nearer to their own reference than to another image's.
-CAP_FRACTION = 0.25
+CAP_FRACTION = suite_bound("float16.cap_fraction")
 
 
 @dataclass(frozen=True)

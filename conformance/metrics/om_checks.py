@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
+from conformance.bounds import suite_source
 from conformance.check import Check, Status, at_most, equal, recorded
 from conformance.metrics.agreement import ScoreAgreement, decide_decisions, decide_scores
-from conformance.metrics.flip_rate import count_flips, decide_flip_rate
-from conformance.metrics.flips import Candidate, flip_ledger
+from conformance.metrics.flip_rate import decide_flip_rate
+from conformance.metrics.flips import flips_of_scores
 from conformance.metrics.outcomes import Outcomes
 from conformance.metrics.paired import decide_paired
+from conformance.metrics.sequential import plan_for
 from conformance.metrics.topn import TopN, label_ranks
 from conformance.predictions import Predictions
 
 _SHOWN = 5
+PAIRED_DEPTHS = (1, 5)
 
 
 def om_agreement_checks(
@@ -30,22 +35,28 @@ def om_agreement_checks(
     decisions = decide_decisions(
         reference.scores, candidate.scores, names, epsilon=decision_epsilon
     )
-    flips = count_flips(reference.scores, candidate.scores, names)
-    rate = decide_flip_rate(flips, len(reference))
+    changed = flips_of_scores(
+        reference.scores,
+        candidate.scores,
+        reference.labels,
+        names,
+        explained=2 * decision_epsilon,
+    )
+    rate = decide_flip_rate(changed.flips, changed.images)
     confident = equal(
         "agreement.decisions",
         len(decisions.confident),
         0,
         unit="confident flips",
         source=source,
-        detail=_ledger(reference, candidate, decision_epsilon) or decisions.explanation,
+        detail=f"{decisions.explanation}\n{changed.describe('float16')}",
     )
     upper = at_most(
         "agreement.flips",
         rate.interval_pct.upper,
         rate.bound_pct,
         unit="% of decisions, upper bound",
-        source="Clopper-Pearson, 97.5 %",
+        source=f"Clopper-Pearson, 97.5 %; {suite_source('agreement.flips.limit_pct')}",
         detail=rate.explanation,
     )
     return [
@@ -72,16 +83,6 @@ def _beyond(scores: ScoreAgreement) -> str:
         for row in scores.swapped
     ]
     return "\n".join(lines)
-
-
-def _ledger(reference: Predictions, candidate: Predictions, epsilon: float) -> str:
-    flips = flip_ledger(
-        reference.scores,
-        {"om": Candidate(candidate.scores, epsilon)},
-        reference.labels.tolist(),
-        reference.names,
-    )
-    return "\n".join(flip.describe() for flip in flips[:_SHOWN])
 
 
 def _with_status(made: Check, status: Status) -> Check:
@@ -121,36 +122,59 @@ def accuracy_records(topn: TopN) -> list[Check]:
 
 
 def paired_checks(
-    reference: Predictions, candidate: Predictions, max_drop_points: float
+    reference: Predictions, candidate: Predictions, max_drop_points: float, *, once: bool
 ) -> list[Check]:
     """Top1 and Top5 against PyTorch on the same images; few images cannot decide a point.
 
     Equal scores of the candidate are ordered lowest class first; where another order of them would
     decide otherwise, nothing is decided.
+
+    Args:
+        reference: PyTorch's predictions.
+        candidate: Those of the ``.om`` on the same images.
+        max_drop_points: Allowed difference in percentage points, either way.
+        once: Whether this number of images was fixed beforehand and is looked at once.
     """
-    theirs = label_ranks(reference)[0]
-    made = []
-    for n in (1, 5):
-        decision, *others = (
-            decide_paired(
-                Outcomes(reference.names, theirs < n, ours < n), bound_points=max_drop_points
-            )
-            for ours in label_ranks(candidate)
+    theirs, orders = label_ranks(reference)[0], label_ranks(candidate)
+    return [
+        paired_check(
+            n,
+            [Outcomes(reference.names, theirs < n, ours < n) for ours in orders],
+            max_drop_points,
+            once=once,
         )
-        paired, unpaired = decision.paired_points, decision.unpaired_points
-        agreed = {decision.status} == {other.status for other in others}
-        made.append(
-            Check(
-                id=f"accuracy.paired.top{n}",
-                status=decision.status if agreed else Status.INCONCLUSIVE,
-                hint="" if agreed else "equal scores decide; look at their rounding",
-                value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
-                bound=f"inside ±{max_drop_points:g}",
-                unit="points, 98 % interval",
-                source="Tango's score interval for paired proportions, two one-sided tests of 1 %",
-                detail=f"{decision.explanation}; gained {decision.gained}, lost {decision.lost}, "
-                f"McNemar's p {decision.mcnemar_p:.3g}; unpaired the interval would be "
-                f"{unpaired.lower:+.2f} to {unpaired.upper:+.2f}",
-            )
-        )
-    return made
+        for n in PAIRED_DEPTHS
+    ]
+
+
+def paired_check(
+    n: int, orders: Sequence[Outcomes], max_drop_points: float, *, once: bool
+) -> Check:
+    """Make the check of Top-N on paired outcomes; both intervals are told, one decides.
+
+    Args:
+        n: How many classes count.
+        orders: The outcomes, and those with equal scores in another order.
+        max_drop_points: Allowed difference in percentage points, either way.
+        once: Whether this number of images was fixed beforehand and is looked at once.
+    """
+    plan = plan_for(len(orders[0].names), once=once)
+    decision, *others = (
+        decide_paired(outcomes, bound_points=max_drop_points, plan=plan) for outcomes in orders
+    )
+    agreed = {decision.status} == {decision.status, *(other.status for other in others)}
+    paired, unpaired = decision.paired_points, decision.unpaired_points
+    side_pct = 100 * decision.alpha_side
+    return Check(
+        id=f"accuracy.paired.top{n}",
+        status=decision.status if agreed else Status.INCONCLUSIVE,
+        hint="" if agreed else "equal scores decide; look at their rounding",
+        value=f"{paired.lower:+.2f} to {paired.upper:+.2f}",
+        bound=f"inside ±{max_drop_points:g}",
+        unit=f"points, {100 - 2 * side_pct:g} % interval",
+        source=f"{decision.method}; two one-sided tests of {side_pct:g} %",
+        detail=f"{decision.explanation}; gained {decision.gained}, lost {decision.lost} of "
+        f"{decision.images:,}; known to ±{paired.half_width:.2f} points paired, only to "
+        f"±{unpaired.half_width:.2f} unpaired ({unpaired.lower:+.2f} to {unpaired.upper:+.2f}); "
+        f"McNemar's p {decision.mcnemar_p:.3g} does not decide",
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
+from conformance.bounds import suite_bound
 from conformance.check import Status
 from conformance.errors import DatasetError
 from conformance.metrics.census import FULL_SET
@@ -19,12 +20,16 @@ from conformance.metrics.intervals import (
     wilson,
 )
 from conformance.metrics.outcomes import Outcomes
-from conformance.metrics.sequential import anytime_interval, look_alpha
+from conformance.metrics.sequential import (
+    LOOKS,
+    Plan,
+    anytime_interval,
+    log_evidence,
+    look_alpha,
+)
 
-ALPHA_SIDE = 0.01
+ALPHA_SIDE = suite_bound("accuracy.paired.error_a_side")
 PLANNED_POWER = 0.9
-
-Plan = Literal["fixed", "looks", "anytime"]
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ def decide_paired(
     needed = None
     if status is Status.INCONCLUSIVE:
         needed = images_to_settle(
-            gained, lost, images, bound_points=bound_points, alpha_side=alpha, most=full_set
-        )
+            gained, lost, images,
+            bound_points=bound_points, alpha_side=alpha_side, most=full_set, plan=plan,
+        )  # fmt: skip
     hits = int(outcomes.candidate_right.sum())
     return PairedDecision(
         status=status,
@@ -124,10 +130,13 @@ def _paired_interval(
     match plan:
         case "fixed":
             made = tango(gained, lost, images, alpha_side=alpha)
-            method = "Tango's score interval, one analysis at a number fixed beforehand"
+            method = "Tango's score interval, one analysis of a number fixed beforehand"
         case "looks":
             made = tango(gained, lost, images, alpha_side=alpha)
-            method = "Tango's score interval, fixed looks that share the error"
+            method = (
+                f"Tango's score interval, look {LOOKS.index(images) + 1} of {len(LOOKS)} at "
+                f"{images:,} images, which share the error"
+            )
         case "anytime":
             made = anytime_interval(gained, lost, images, alpha_side=alpha)
             method = "confidence sequence by the method of mixtures, valid at every count"
@@ -173,6 +182,7 @@ def images_to_settle(
     bound_points: float = 1.0,
     alpha_side: float = ALPHA_SIDE,
     most: int = FULL_SET,
+    plan: Plan = "fixed",
 ) -> int | None:
     """Return how many images decide in at least 90 % of runs if the observed rates are true.
 
@@ -184,13 +194,21 @@ def images_to_settle(
         ConformanceError: No images, or impossible counts.
     """
     require_counts(images, gained=gained, lost=lost)
-    z = normal_quantile(1 - alpha_side) + normal_quantile((1 + PLANNED_POWER) / 2)
+    bound, power = bound_points / 100, normal_quantile((1 + PLANNED_POWER) / 2)
 
     def settled(count: int) -> bool:
         b, c = gained * count / images, lost * count / images
-        low, high = (float(tango_score(b, c, count, side * bound_points / 100)) for side in (-1, 1))
+        if plan == "anytime":
+            z = math.sqrt(-2 * math.log(alpha_side)) + power
+            low, high = (_evidence_score(b, c, count, side * bound) for side in (-1, 1))
+        else:
+            alpha = look_alpha(count, alpha_side) if plan == "looks" else alpha_side
+            z = normal_quantile(1 - alpha) + power
+            low, high = (float(tango_score(b, c, count, side * bound)) for side in (-1, 1))
         return (low >= z and high <= -z) or low <= -z or high >= z
 
+    if plan == "looks":
+        return next((look for look in LOOKS if images < look < most and settled(look)), None)
     if not settled(most - 1):
         return None
     few, enough = 1, most - 1
@@ -198,6 +216,12 @@ def images_to_settle(
         middle = (few + enough) // 2
         few, enough = (few, middle) if settled(middle) else (middle + 1, enough)
     return _round_up(enough, most)
+
+
+def _evidence_score(gained: float, lost: float, images: int, difference: float) -> float:
+    """Return the sequence's evidence against a difference on the scale of a normal score."""
+    evidence = math.sqrt(2 * max(0.0, log_evidence(gained, lost, images, difference)))
+    return math.copysign(evidence, (gained - lost) / images - difference)
 
 
 def _round_up(count: int, most: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from conformance.bounds import suite_bound
 from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
 from conformance.errors import ToolError
 from conformance.metrics.aa_control import Control, decide_control
@@ -22,7 +23,7 @@ LEAST_ROUNDS = 3
 LEAST_HALVES = 4
 SHOWN = 5
 # As for accepted figures, gates.toml: 1.5 % is what runs of one model differ by at most.
-REGRESSION_PCT = 98.5
+REGRESSION_PCT = suite_bound("throughput.regression_pct")
 
 
 def method_of(facts: OmFacts, soc: str) -> dict[str, str | int]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from conformance.errors import ConfigError
 from conformance.metrics.distributions import bisect
 from conformance.metrics.intervals import Interval, require_counts, restricted_lost_rate
 
-# Share of the error that each look may spend. Early looks get little, for few verdicts are possible
-# there; the two late ones get the same, so that a loss of two points is found by 5,000 images.
-LOOK_SHARES = {500: 0.05, 1_000: 0.05, 2_000: 0.10, 5_000: 0.40, 10_000: 0.40}
+Plan = Literal["fixed", "looks", "anytime"]
+# Share of the error that each look may spend. Nearly all goes to the look at 5,000, where a
+# candidate without loss can pass even with 3 % of the images discordant; 10,000 need little.
+# On paper the shares exceed one, and the error does not: the looks before 5,000 can only pass where
+# few images are discordant, and there the look at 5,000 spends less than its share. Summed exactly
+# over the looks, a loss of exactly one point passes in at most 0.95 %, however many are discordant.
+LOOK_SHARES = {500: 0.05, 1_000: 0.05, 2_000: 0.10, 5_000: 0.93, 10_000: 0.04}
 LOOKS = tuple(LOOK_SHARES)
 # What the sequence expects of lost, gained and agreeing images: 1 % each, worth 100 images. Every
 # prior is valid; this one makes the bounds narrow where ports of classifiers are found.
@@ -20,9 +25,9 @@ PRIOR = (1.0, 1.0, 100.0)
 def look_alpha(images: int, alpha_side: float) -> float:
     """Return the error that the look at this count may spend.
 
-    The shares are fixed beforehand and sum to one, so the union bound (Bonferroni) holds however
-    the looks depend on each other. Source: error spending, Lan and DeMets, Biometrika 70 (1983)
-    659, with a spending function that is linear between the looks.
+    The shares are fixed beforehand, and the error probabilities of the looks simply add up, so that
+    the bound holds however the looks depend on each other. Source: error spending, Lan and DeMets,
+    Biometrika 70 (1983) 659.
 
     Raises:
         ConfigError: ``images`` is not one of the fixed looks.
@@ -35,6 +40,19 @@ def look_alpha(images: int, alpha_side: float) -> float:
             next_step="use one of them, or plan `anytime`, which holds at every count",
         )
     return alpha_side * LOOK_SHARES[images]
+
+
+def plan_for(images: int, *, once: bool) -> Plan:
+    """Return how a number of images is analysed.
+
+    Args:
+        images: Their number.
+        once: Whether it was fixed beforehand and is looked at once; then it has the whole error.
+            Otherwise a fixed look has its share, and any other number needs a sequence.
+    """
+    if once:
+        return "fixed"
+    return "looks" if images in LOOK_SHARES else "anytime"
 
 
 def anytime_interval(gained: int, lost: int, images: int, *, alpha_side: float) -> Interval:
@@ -60,13 +78,13 @@ def anytime_interval(gained: int, lost: int, images: int, *, alpha_side: float) 
     return Interval(lower, bisect(excess, observed, 1.0))
 
 
-def log_evidence(gained: int, lost: int, images: int, difference: float) -> float:
+def log_evidence(gained: float, lost: float, images: int, difference: float) -> float:
     """Return the log of the evidence against a difference; log(1/alpha) excludes it for good."""
     counts = (lost, gained, images - lost - gained)
     return _log_mixture(counts) - _log_likelihood(counts, difference)
 
 
-def _log_mixture(counts: tuple[int, int, int]) -> float:
+def _log_mixture(counts: tuple[float, float, float]) -> float:
     """Log likelihood of lost, gained and agreeing images, averaged over the prior."""
     risen = [
         math.lgamma(count + prior) - math.lgamma(prior)
@@ -75,7 +93,7 @@ def _log_mixture(counts: tuple[int, int, int]) -> float:
     return sum(risen) + math.lgamma(sum(PRIOR)) - math.lgamma(sum(counts) + sum(PRIOR))
 
 
-def _log_likelihood(counts: tuple[int, int, int], difference: float) -> float:
+def _log_likelihood(counts: tuple[float, float, float], difference: float) -> float:
     """Log likelihood at the most likely rates that have this difference."""
     lost, gained, agreeing = counts
     rate = float(restricted_lost_rate(gained, lost, sum(counts), difference))

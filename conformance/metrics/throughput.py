@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conformance.bounds import suite_bound
 from conformance.check import Status
 from conformance.metrics.aa_control import (
     SAME_WITHIN_PCT,
@@ -26,7 +27,7 @@ from conformance.metrics.rounds import (
     steadiness,
 )
 
-ALPHA_SIDE = 0.01
+ALPHA_SIDE = suite_bound("throughput.error_a_side")
 BOUND_PCT = 95.0
 NOISY_SPREAD_PCT = 1.5
 PLANNED_POWER = 0.9
@@ -34,8 +35,8 @@ PLANNED_POWER = 0.9
 ROUND_LOOKS = (5, 10, 20, 30)
 # A rate that is exactly the bound must not fail by the last bit of a float.
 ROUNDING = 1e-9
-SINGLE_FAIL_PCT = 93.0
-SINGLE_PASS_PCT = 97.0
+SINGLE_FAIL_PCT = suite_bound("throughput.single_fail_pct")
+SINGLE_PASS_PCT = suite_bound("throughput.single_pass_pct")
 
 
 @dataclass(frozen=True)

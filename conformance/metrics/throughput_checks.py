@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from conformance.ascend.profiling import costliest_operators
+from conformance.bounds import suite_bound
 from conformance.check import Check, SkipReason, Status, at_least, recorded, skipped
 from conformance.errors import ToolError
 from conformance.metrics.round_checks import (
@@ -23,7 +24,7 @@ from conformance.runners.om_facts import OmFacts
 from conformance.spec import Figure, ModelSpec, Throughput
 
 # Generated input gives only a rough figure; a shared chip loses far more than this.
-PURE_GAP_PCT = 15.0
+PURE_GAP_PCT = suite_bound("throughput.pure_gap_pct")
 
 
 def card_checks(

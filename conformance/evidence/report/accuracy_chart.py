@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from conformance.check import Status
 from conformance.evidence.bundle import PredictionSet
+from conformance.evidence.flip_ledger import Comparison
 from conformance.evidence.report import shown
 from conformance.evidence.report.charts import (
     LOOKS,
@@ -83,7 +84,7 @@ def _counted(found: PredictionSet, depth: int, verdicts: dict[str, Status]) -> M
     return Measured(set_label(found), 100 * hits / images, look, wilson_pct(hits, images))
 
 
-def set_label(found: PredictionSet) -> str:
+def set_label(found: PredictionSet | Comparison) -> str:
     """Return the engine and coordinates of a set of predictions: ``om bs16``."""
     engine = ENGINES.get(found.engine, found.engine)
     return f"{engine} {shown.place(_bare(found.coordinates))}".strip()

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from conformance.evidence.bundle import PredictionSet
-from conformance.evidence.prediction_file import Best, Predictions
+from conformance.evidence.bundle import FLIPS_FILE
+from conformance.evidence.flip_ledger import Comparison
 from conformance.evidence.report.accuracy_chart import set_label
 from conformance.evidence.report.source import Source
+from conformance.metrics import flips as ledger
 
-REFERENCE = "torch"
 MAX_SHOWN = 24
 CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
+FORMATS = {"om": "float16"}
+LOOKS = {
+    ledger.Verdict.NEAR_TIE: "pass",
+    ledger.Verdict.CONFIDENT: "fail",
+    ledger.Verdict.NOT_JUDGED: "inconclusive",
+}
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,21 @@ class Guess:
 
 @dataclass(frozen=True)
 class Side:
-    """What one engine, or several alike, said of an image."""
+    """What one engine, or several alike, said of an image.
+
+    Attributes:
+        engines: Their names.
+        guesses: Their five best classes.
+        note: The reference's margin, or the gap over which the others decided otherwise.
+        verdict: Why that happened; empty of the reference.
+        look: How the verdict is shown.
+    """
 
     engines: tuple[str, ...]
     guesses: tuple[Guess, ...]
+    note: str
+    verdict: str = ""
+    look: str = ""
 
     @property
     def name(self) -> str:
@@ -42,11 +58,6 @@ class Side:
         if len(heads) > 1 or len(self.engines) == 1:
             return ", ".join(self.engines)
         return f"{heads.pop()} {', '.join(engine.partition(' ')[2] for engine in self.engines)}"
-
-    @property
-    def margin(self) -> float:
-        """Distance of the two best scores."""
-        return self.guesses[0].score - self.guesses[1].score if len(self.guesses) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,21 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Count:
+    """Changed decisions of one engine, and how many of them nothing explains."""
+
+    engine: str
+    flips: int
+    confident: int | None
+    images: int
+
+
+@dataclass(frozen=True)
 class Flips:
     """The images that changed, and what there is to say of each comparison.
 
     Attributes:
-        shown: The images, those that the reference was surest of first.
+        shown: The images, those that nothing explains first, then the widest gap.
         total: How many there are.
         images: How many images were compared.
         counts: Changed decisions of each engine.
@@ -75,81 +96,88 @@ class Flips:
     shown: tuple[Flip, ...] = ()
     total: int = 0
     images: int = 0
-    counts: tuple[tuple[str, int], ...] = ()
+    counts: tuple[Count, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+Found = tuple[Comparison, ledger.Flip]
 
 
 def changed_decisions(source: Source) -> Flips:
     """Return the images of which some engine gives another first class than PyTorch."""
-    if source.predictions is None:
-        return Flips(notes=("Not known: this bundle holds no predictions.",))
-    found = [_of_model(source, source.predictions, model) for model in source.models]
+    if source.flips is None:
+        lacking = "flip ledger" if source.predictions else "predictions"
+        return Flips(notes=(f"Not known: this bundle holds no {lacking}.",))
+    compared = source.flips.comparisons
+    by_image: dict[tuple[object, str], list[Found]] = {}
+    for found in compared:
+        for flip in found.listed:
+            place = (found.coordinates.get("model"), flip.image)
+            by_image.setdefault(place, []).append((found, flip))
+    worst = sorted(by_image.values(), key=_severity)
+    notes = [f"Not known: this bundle lacks {what}." for what in source.flips.lacking]
+    if any(found.flips > len(found.listed) for found in compared):
+        notes.append(f"Of one engine {FLIPS_FILE} lists the {ledger.MOST_LISTED:,} worst alone.")
     return Flips(
-        shown=tuple(flip for each in found for flip in each.shown),
-        total=sum(each.total for each in found),
-        images=len(source.predictions.names),
-        counts=tuple(count for each in found for count in each.counts),
-        notes=tuple(note for each in found for note in each.notes),
-    )
-
-
-def _of_model(source: Source, predictions: Predictions, model: str) -> Flips:
-    sets = [
-        found
-        for found in source.evidence.predictions
-        if found.coordinates.get("model", model) == model and found.name in predictions.sets
-    ]
-    reference = next((found for found in sets if found.engine == REFERENCE), None)
-    candidates = [found for found in sets if found.engine != REFERENCE]
-    if reference is None or not candidates:
-        lacking = (
-            "predictions by PyTorch" if reference is None else "any other engine's predictions"
-        )
-        return Flips(notes=(f"Not known: this bundle lacks {lacking} of {model}.",))
-    trusted = predictions.sets[reference.name]
-    changed = {
-        found.name: np.flatnonzero(predictions.sets[found.name].ids[:, 0] != trusted.ids[:, 0])
-        for found in candidates
-    }
-    rows = np.unique(np.concatenate(list(changed.values())))
-    margins = trusted.scores[:, 0] - trusted.scores[:, min(1, trusted.scores.shape[1] - 1)]
-    first = sorted(rows.tolist(), key=lambda row: (-float(margins[row]), row))[:MAX_SHOWN]
-    return Flips(
-        shown=tuple(_flip(predictions, row, reference, candidates) for row in first),
-        total=len(rows),
-        counts=tuple((set_label(found), len(changed[found.name])) for found in candidates),
-    )
-
-
-def _flip(
-    predictions: Predictions, row: int, reference: PredictionSet, candidates: list[PredictionSet]
-) -> Flip:
-    label = int(predictions.labels[row])
-    trusted = predictions.sets[reference.name]
-    first = int(trusted.ids[row, 0])
-    alike: dict[tuple[int, ...], list[PredictionSet]] = {}
-    for found in candidates:
-        ids = tuple(predictions.sets[found.name].ids[row].tolist())
-        if ids[0] != first:
-            alike.setdefault(ids, []).append(found)
-    return Flip(
-        image=predictions.names[row],
-        label=class_name(label),
-        reference=Side((set_label(reference),), tuple(_guesses(trusted, row, label))),
-        others=tuple(
-            Side(
-                tuple(set_label(found) for found in sets),
-                tuple(_guesses(predictions.sets[sets[0].name], row, label)),
-            )
-            for sets in alike.values()
+        shown=tuple(_flip(found) for found in worst[:MAX_SHOWN]),
+        total=len(worst),
+        images=max((found.images for found in compared), default=0),
+        counts=tuple(
+            Count(set_label(found), found.flips, found.confident, found.images)
+            for found in compared
         ),
-        effect=_effect(first, {ids[0] for ids in alike}, label),
+        notes=tuple(notes),
     )
 
 
-def _guesses(best: Best, row: int, label: int) -> Iterator[Guess]:
-    for class_id, score in zip(best.ids[row].tolist(), best.scores[row].tolist(), strict=True):
-        yield Guess(class_name(class_id), score, class_id == label)
+def _severity(found: list[Found]) -> tuple[bool, float, str]:
+    """Sort what nothing explains first, then by the widest gap."""
+    confident = any(flip.verdict is ledger.Verdict.CONFIDENT for _, flip in found)
+    return not confident, -max(flip.gap for _, flip in found), found[0][1].image
+
+
+def _flip(found: list[Found]) -> Flip:
+    first = found[0][1]
+    chosen = {flip.candidate[0].class_id for _, flip in found}
+    return Flip(
+        image=first.image,
+        label=class_name(first.label),
+        reference=Side(
+            engines=("PyTorch",),
+            guesses=tuple(_guesses(first.reference, first.label)),
+            note=f"margin {first.margin:.4g}",
+        ),
+        others=tuple(_sides(found)),
+        effect=_effect(first.reference[0].class_id, chosen, first.label),
+    )
+
+
+def _sides(found: list[Found]) -> Iterator[Side]:
+    """Yield one side for all engines that gave the same classes and got the same verdict."""
+
+    def alike(pair: Found) -> tuple[str, str, list[int]]:
+        flip, format_ = pair[1], _format(pair[0])
+        return format_, flip.verdict, [guess.class_id for guess in flip.candidate]
+
+    for _, group in itertools.groupby(sorted(found, key=alike), key=alike):
+        pairs = list(group)
+        compared, flip = pairs[0]
+        yield Side(
+            engines=tuple(set_label(one) for one, _ in pairs),
+            guesses=tuple(_guesses(flip.candidate, flip.label)),
+            note=f"gap {'at least ' * flip.beyond}{flip.gap:.4g}",
+            verdict=f"{ledger.MEANING[flip.verdict]} {_format(compared)}",
+            look=LOOKS[flip.verdict],
+        )
+
+
+def _format(compared: Comparison) -> str:
+    return FORMATS.get(compared.engine, "float32")
+
+
+def _guesses(guesses: Iterable[ledger.Guess], label: int) -> Iterator[Guess]:
+    for guess in guesses:
+        yield Guess(class_name(guess.class_id), guess.score, guess.class_id == label)
 
 
 def _effect(before: int, after: set[int], label: int) -> str:

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from conformance.evidence.bundle import Decision, Evidence, EvidenceClass, PredictionSet
+from conformance.evidence.bundle import (
+    Decision,
+    DecisionBound,
+    Evidence,
+    EvidenceClass,
+    PredictionSet,
+)
+from conformance.evidence.flip_ledger import FlipLedger, make_ledger
 from conformance.evidence.gate import CLASSES
 from conformance.evidence.prediction_file import Predictions
 from conformance.evidence.report.source import Source
@@ -25,9 +32,13 @@ def joined(sources: Sequence[Source], decision: Decision) -> Source:
     """
     kept = _comparable(sources)
     left = [s.evidence.run for s in sources if all(s is not each for each in kept)]
+    evidence = _evidence([s.evidence for s in sources], [s.evidence for s in kept], decision)
+    predictions, bounds = _predictions(kept), tuple(_bounds(kept))
     return Source(
-        evidence=_evidence([s.evidence for s in sources], [s.evidence for s in kept], decision),
-        predictions=_predictions(kept),
+        evidence=evidence,
+        predictions=predictions,
+        flips=_flips(predictions, evidence, bounds),
+        bounds=bounds,
         specs={model: spec for source in sources for model, spec in source.specs.items()},
         artifacts=tuple(record for source in sources for record in source.artifacts),
         texts={
@@ -57,6 +68,22 @@ def _predictions(sources: Sequence[Source]) -> Predictions | None:
         return None
     sets = {name: best for predictions in held for name, best in predictions.sets.items()}
     return Predictions(held[-1].names, held[-1].labels, sets)
+
+
+def _bounds(sources: Sequence[Source]) -> Iterator[DecisionBound]:
+    """Yield the bound of each engine once; of two the narrower."""
+    every = sorted((b for s in sources for b in s.bounds), key=lambda b: -b.explained_gap)
+    yield from {(bound.model, bound.engine): bound for bound in every}.values()
+
+
+def _flips(
+    predictions: Predictions | None, evidence: Evidence, bounds: Sequence[DecisionBound]
+) -> FlipLedger | None:
+    """Compare the decisions of all runs; None where a run's predictions could not be read."""
+    held = set(predictions.sets) if predictions else set()
+    if not held or held != {found.name for found in evidence.predictions}:
+        return None
+    return make_ledger(predictions, evidence.predictions, bounds)
 
 
 def _evidence(

@@ -11,10 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from conformance.bounds import decided_ids
 from conformance.check import Status
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import REPORT_FILE, Decision
 from conformance.evidence.bundle_files import read_limited, write_whole
+from conformance.evidence.headroom import Headroom, headroom_of
 from conformance.evidence.report import shown
 from conformance.evidence.report.accuracy_chart import accuracy_chart
 from conformance.evidence.report.error_chart import error_chart
@@ -26,6 +28,7 @@ from conformance.evidence.report.summary import banner, headline, rests_on, tile
 from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import demand_folder, thumbnail
 from conformance.evidence.report.times import times_of
+from conformance.spec import load_spec, model_names
 
 FOLDER = Path(__file__).parent
 MAX_PAGE = 16 * 1024 * 1024
@@ -130,6 +133,7 @@ def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = 
             stages=stages,
             statuses=[s for s in reversed(Status) if any(stage.counts.get(s) for stage in stages)],
             hidden_rows=max(len(source.evidence.checks) - MAX_ROWS, 0),
+            headroom=_headroom(source),
             times=times_of(source),
             today=_day(source),
             style=style,
@@ -137,6 +141,12 @@ def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = 
             policy=_policy(style, script),
         )
     )
+
+
+def _headroom(source: Source) -> tuple[Headroom, ...]:
+    """Return the headroom below the bounds of the models that the run was about."""
+    specs = [load_spec(model) for model in source.models if model in model_names()]
+    return headroom_of((made.check for made in source.evidence.checks), decided_ids(specs))
 
 
 def _environment() -> Any:

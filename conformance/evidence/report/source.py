@@ -10,13 +10,16 @@ import msgspec
 from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import (
     EVIDENCE_FILE,
+    FLIPS_FILE,
     PREDICTIONS_FILE,
+    DecisionBound,
     Evidence,
     MadeCheck,
     Outcome,
 )
-from conformance.evidence.bundle_files import inside, read_evidence, read_limited
-from conformance.evidence.facts import gather
+from conformance.evidence.bundle_files import demand_small, inside, read_evidence, read_limited
+from conformance.evidence.facts import FACTS_FILE, gather
+from conformance.evidence.flip_ledger import FlipLedger, read_ledger
 from conformance.evidence.prediction_file import Predictions, read_predictions
 from conformance.evidence.record import (
     ARTIFACTS_FILE,
@@ -41,6 +44,8 @@ class Source:
     Attributes:
         evidence: What the run found.
         predictions: What every engine said of every image; None if there are none.
+        flips: The changed decisions of every engine; None if there is no ledger.
+        bounds: What the number format of each engine explains.
         specs: The specs of the run's models, as far as this checkout has the very same ones.
         artifacts: What was built, and how long that took.
         texts: What npu-smi printed, by title.
@@ -49,6 +54,8 @@ class Source:
 
     evidence: Evidence
     predictions: Predictions | None = None
+    flips: FlipLedger | None = None
+    bounds: tuple[DecisionBound, ...] = ()
     specs: dict[str, ModelSpec] = field(default_factory=dict)
     artifacts: tuple[ArtifactRecord, ...] = ()
     texts: dict[str, str] = field(default_factory=dict)
@@ -80,6 +87,8 @@ def read_source(folder: Path) -> Source:
     return Source(
         evidence=evidence,
         predictions=_predictions(folder, evidence, missing),
+        flips=_flips(folder, evidence, missing),
+        bounds=_bounds(folder, missing),
         specs=_specs(evidence, missing),
         artifacts=_artifacts(folder, missing),
         texts=_texts(folder, evidence, missing),
@@ -139,6 +148,27 @@ def _predictions(folder: Path, evidence: Evidence, missing: list[str]) -> Predic
     except EvidenceError as error:
         missing.append(f"{PREDICTIONS_FILE} cannot be read: {error.got}")
         return None
+
+
+def _flips(folder: Path, evidence: Evidence, missing: list[str]) -> FlipLedger | None:
+    if not (folder / FLIPS_FILE).exists():
+        if evidence.predictions:
+            missing.append(f"{FLIPS_FILE} is not in the bundle, though there are predictions")
+        return None
+    try:
+        return read_ledger(folder)
+    except EvidenceError as error:
+        missing.append(f"{FLIPS_FILE} cannot be read: {error.got}")
+        return None
+
+
+def _bounds(folder: Path, missing: list[str]) -> tuple[DecisionBound, ...]:
+    try:
+        demand_small(folder / FACTS_FILE, MAX_RECORDS)
+        return tuple(gather(folder).bounds.values())
+    except (ConformanceError, OSError) as error:
+        missing.append(f"{FACTS_FILE} cannot be read: {error}")
+        return ()
 
 
 def _specs(evidence: Evidence, missing: list[str]) -> dict[str, ModelSpec]:
