@@ -199,8 +199,8 @@ def test_without_a_figure_of_this_method_nothing_is_judged(soc: str, key: OmKey,
 
 @pytest.mark.parametrize("why", ["the chip's health is Warning", "chip busy: 4242", "chip unknown"])
 def test_spoiled_timing_decides_nothing(why: str) -> None:
-    for fps in (10.0, BS1_CARD / 4):
-        made = card(facts(fps, spoiled=why), OmKey(1))
+    for rates in ([10.0], [BS1_CARD / 4], rounds(0.8), rounds(1.0)):
+        made = card(facts(*rates, spoiled=why), OmKey(1))
         assert made.status is Status.INCONCLUSIVE
         assert why in made.detail
 

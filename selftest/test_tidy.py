@@ -77,7 +77,9 @@ def plant(folder: Path) -> Evidence:
     record_board(folder, "Ascend310", [TEXT], after=TEXT)
     attach(folder, "logs/atc.log", TEXT)
     plant_raw(folder)
-    facts = RunFacts("20261101T120000Z-abcdef", "2026-11-01", "2026-11-02", ["pytest", TEXT], [])
+    facts = RunFacts(
+        "20261101T120000Z-abcdef", "2026-11-01", "2026-11-02", ["pytest", TEXT], [*SPECS.values()]
+    )
     return assemble(folder, facts, read(folder))
 
 
