@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from conformance.bounds import suite_bound
-from conformance.check import Check, SkipReason, Status, at_least, at_most, equal, recorded, skipped
+from conformance.check import Check, SkipReason, Status, at_least, equal, recorded, skipped
 from conformance.errors import ToolError
 from conformance.metrics.aa_control import Control, decide_control
 from conformance.metrics.plausibility import require_plausible_rate, require_possible
@@ -146,7 +146,7 @@ def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Chec
     named = ", ".join(f"{name} by {wrong[name]:.3g}" for name in worst)
     more = " ..." if len(wrong) > SHOWN else ""
     largest = max(facts.differences.values(), default=0.0)
-    return at_most(
+    return equal(
         "throughput.outputs",
         len(wrong),
         0,
