@@ -621,7 +621,7 @@ def emulator_left_on_path(scene: Scene) -> MORE:  # noqa: ARG001 - as above
 def chip_leased_by_another_suite(scene: Scene) -> MORE:
     from conformance.ascend.locks import MachineLocks
 
-    replace("conformance.measure_om", "LOCK_WAIT_S", lambda _: 0.5)
+    replace("conformance.measure_om", "WAIT_S", lambda _: 0.5)
     suite = os.getpid()
     reading, writing = os.pipe()
     if not os.fork():

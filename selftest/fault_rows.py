@@ -16,7 +16,7 @@ from selftest.suites import ROOT
 TABLE = Path(__file__).with_name("fault_matrix.toml")
 MODEL = "squeezenet1_1"
 # Claims about one .om; the others are about the model.
-OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.")
+OF_ONE_OM = ("atc.", "om.", "throughput.", "agreement.", "accuracy.paired.")
 # Claims about one batch size of the ONNX model, the same as the ``.om`` that the row names.
 OF_ONE_BATCH = ("accuracy.batch.", "accuracy.rows.")
 # Claims about one pool of inputs, of one batch size and scale.

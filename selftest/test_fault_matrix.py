@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -87,6 +88,13 @@ def test_a_sound_board_raises_no_alarm(
     }, outcome.output
     assert len(outcome.checks("om.images")) >= 2
     assert not outcome.running
+
+
+def test_accuracy_does_not_see_the_flips_that_agreement_sees(bench: FaultBench) -> None:
+    row = dataclasses.replace(known_rows()["decisions-flip-at-bs16"], check="accuracy.paired.top1")
+    statuses = {check.status for check in bench.row(row).checks(row.check)}
+    assert statuses
+    assert statuses <= {Status.PASS, Status.INCONCLUSIVE}
 
 
 def test_every_fault_of_the_board_has_a_row() -> None:
