@@ -77,8 +77,8 @@ class Row(_Table, frozen=True):
 
     @property
     def must_be(self) -> str:
-        """How the value has to lie to its bound; a bound that is named here has to be met."""
-        return "equal to" if self.bound is not None else self.direction
+        """How the value has to lie to its bound; met exactly, unless a row says else."""
+        return self.direction or ("equal to" if self.bound is not None else "")
 
 
 class Gates(_Table, frozen=True):
