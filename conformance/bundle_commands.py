@@ -11,6 +11,7 @@ from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Decision
 from conformance.evidence.gate import GATES_FILE, Gates, read_gates
 from conformance.evidence.joining import demand_one_subject
+from conformance.evidence.joint_accuracy import joint_accuracy
 from conformance.evidence.signature import signature_problem
 from conformance.evidence.verdict import Verdict, decide
 from conformance.evidence.verify import Verified, verify
@@ -96,7 +97,11 @@ def say_verdict(arguments: argparse.Namespace) -> int:
         EvidenceError: A bundle cannot be read or contradicts itself, or they are not on one
             subject.
     """
-    decision = joint_decision(arguments.bundles, arguments.gate or "", arguments.gates)
+    gates, specs = read_gates(arguments.gates), _specs()
+    found = joined(arguments.bundles, gates, specs)
+    for check in joint_accuracy([(run.evidence, run.predictions) for run in found], specs):
+        print(check.describe())
+    decision = _decided(found, gates, arguments.gate or "", specs)
     for reason in decision.reasons:
         print(f"  {reason}")
     print(UNSIGNED)
@@ -112,10 +117,25 @@ def joint_decision(bundles: Sequence[Path], gate: str, gates_file: Path = GATES_
             or nothing says which gate decides.
     """
     gates, specs = read_gates(gates_file), _specs()
+    return _decided(joined(bundles, gates, specs), gates, gate, specs)
+
+
+def joined(bundles: Sequence[Path], gates: Gates, specs: dict[str, ModelSpec]) -> list[Verified]:
+    """Return what is in bundles that contradict neither themselves nor each other.
+
+    Raises:
+        EvidenceError: One cannot be read or contradicts itself, or they are not on one subject.
+    """
     found = [verified(bundle, gates, specs) for bundle in bundles]
+    if len(found) > 1:
+        demand_one_subject([each.evidence for each in found], gates)
+    return found
+
+
+def _decided(
+    found: Sequence[Verified], gates: Gates, gate: str, specs: dict[str, ModelSpec]
+) -> Decision:
     runs = [each.evidence for each in found]
-    if len(runs) > 1:
-        demand_one_subject(runs, gates)
     return decide(runs, gates, gate or common_gate(found), specs)
 
 

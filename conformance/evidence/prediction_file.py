@@ -55,6 +55,11 @@ class Predictions:
         right = self.sets[name].ids[:, :DEPTH] == self.labels[:, np.newaxis]
         return tuple(int(count) for count in np.cumsum(right.sum(axis=0)))
 
+    def right(self, name: str, n: int) -> npt.NDArray[np.bool_]:
+        """Tell for each image whether its label is among the N best classes."""
+        found = self.sets[name].ids[:, :n] == self.labels[:, np.newaxis]
+        return np.asarray(found.any(axis=1), np.bool_)
+
     def ties(self, name: str) -> tuple[int, ...]:
         """Count, for each N, the images whose label owes its place to the order of equal scores."""
         best = self.sets[name]

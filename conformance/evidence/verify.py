@@ -49,12 +49,14 @@ class Verified:
         problems: Every contradiction; none if the bundle is consistent.
         decision: The verdict computed again, None for a run without a gate.
         recounted: How many sets of predictions were counted again.
+        predictions: What the engines said of every image, None if the run kept none.
     """
 
     evidence: Evidence
     problems: tuple[str, ...]
     decision: Decision | None
     recounted: int
+    predictions: Predictions | None
 
 
 def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verified:
@@ -93,7 +95,7 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
         decision, changed = _decided_again(evidence, evidence.decision, gates, specs)
         problems += changed
     recounted = len(evidence.predictions) if predictions else 0
-    return Verified(evidence, tuple(dict.fromkeys(problems)), decision, recounted)
+    return Verified(evidence, tuple(dict.fromkeys(problems)), decision, recounted, predictions)
 
 
 def _collected(problems: Iterator[str]) -> Iterable[str]:

@@ -1,0 +1,87 @@
+"""Accuracy against PyTorch over the images of several runs, in which each image counts once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from conformance.check import Check
+from conformance.evidence.bundle import Coordinates, Evidence, PredictionSet
+from conformance.evidence.flip_ledger import REFERENCE
+from conformance.evidence.prediction_file import Predictions
+from conformance.metrics.om_checks import PAIRED_DEPTHS, paired_check
+from conformance.metrics.outcomes import Outcomes, join_outcomes
+from conformance.spec import ModelSpec
+
+Run = tuple[Evidence, Predictions | None]
+# A claim and where it holds: the depth N and the coordinates of the ``.om``.
+Place = tuple[int, tuple[tuple[str, str | int], ...]]
+CANDIDATE = "om"
+
+
+def joint_accuracy(runs: Sequence[Run], specs: Mapping[str, ModelSpec]) -> list[Check]:
+    """Compare each ``.om`` that several runs inferred with PyTorch, on all their images together.
+
+    An image that several runs hold counts once, with the worst that the ``.om`` said of it, so that
+    running the same subset again adds nothing. Of equal scores the lowest class comes first.
+
+    Args:
+        runs: What each run stated and predicted; they are on one subject.
+        specs: The spec of each model.
+
+    Returns:
+        ``accuracy.paired`` at Top1 and Top5 of each ``.om`` that is in more than one run.
+
+    Raises:
+        DatasetError: PyTorch is right about an image in one run and wrong in another.
+    """
+    parts: dict[Place, list[Outcomes]] = defaultdict(list)
+    for evidence, predictions in runs:
+        for place, outcomes in _outcomes(evidence, predictions):
+            parts[place].append(outcomes)
+    return [
+        _joined(n, found, dict(coordinates), specs)
+        for (n, coordinates), found in parts.items()
+        if len(found) > 1
+    ]
+
+
+def _outcomes(
+    evidence: Evidence, predictions: Predictions | None
+) -> Iterator[tuple[Place, Outcomes]]:
+    if predictions is None:
+        return
+    for trusted, candidate in _pairs(evidence):
+        place = tuple(sorted(candidate.coordinates.items()))
+        for n in PAIRED_DEPTHS:
+            right = (predictions.right(each.name, n) for each in (trusted, candidate))
+            yield (n, place), Outcomes(predictions.names, *right)
+
+
+def _pairs(evidence: Evidence) -> Iterator[tuple[PredictionSet, PredictionSet]]:
+    """Yield each ``.om`` with PyTorch's predictions of its model."""
+    trusted = {
+        each.coordinates.get("model"): each
+        for each in evidence.predictions
+        if each.engine == REFERENCE
+    }
+    for candidate in evidence.predictions:
+        model = candidate.coordinates.get("model")
+        if candidate.engine == CANDIDATE and model in trusted:
+            yield trusted[model], candidate
+
+
+def _joined(
+    n: int, parts: Sequence[Outcomes], coordinates: Coordinates, specs: Mapping[str, ModelSpec]
+) -> Check:
+    joined = join_outcomes(parts)
+    bound = specs[str(coordinates["model"])].accuracy.max_drop_points
+    check = paired_check(n, [joined], bound, once=False)
+    repeated = sum(len(part.names) for part in parts) - len(joined.names)
+    detail = (
+        f"{len(parts)} runs hold {len(joined.names):,} different images and {repeated:,} of them "
+        f"again, which adds nothing; {check.detail}"
+    )
+    return msgspec.structs.replace(check, coordinates=coordinates, detail=detail)
