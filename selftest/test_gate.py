@@ -214,6 +214,31 @@ def test_an_interrupted_run_writes_its_bundle(
     assert verify(ended.bundle, gates, {"squeezenet1_1": load_spec("squeezenet1_1")}).problems == ()
 
 
+ENDS_A_CHILD = """
+import os, signal, time
+import pytest
+from conformance.check import equal
+from fixtures.termination import TERMINATION
+
+@pytest.mark.states("made.second")
+def test_second(claim, model, pytestconfig):
+    if not (child := os.fork()):
+        time.sleep(60)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitpid(child, 0)[1] == signal.SIGTERM
+    time.sleep(0.2)
+    assert not pytestconfig.stash[TERMINATION].asked
+    claim(equal("made.second", 1, 1))
+"""
+
+
+def test_a_signal_to_a_child_does_not_end_the_run(suite: Suite) -> None:
+    suite.second(ENDS_A_CHILD)
+    ended = suite.run()
+    assert (ended.status, ended.last) == (0, CONFORMANT), ended.output
+
+
 def test_a_killed_run_leaves_its_checks_and_no_verdict(suite: Suite) -> None:
     suite.second(WAITS)
     ended = suite.run_and_signal(signal.SIGKILL)

@@ -51,7 +51,8 @@ def test_four_workers_build_every_artifact_once(tmp_path: Path) -> None:
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the checkout tracks."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "conformance", "fixtures", "models", "tests", "*.py", "*.ini"],
+        ["git", "ls-files", "-z", "conformance", "fixtures", "baselines", "tests",
+         "*.toml", "*.py", "*.ini"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     root = tmp_path / "checkout"

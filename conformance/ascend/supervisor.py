@@ -30,6 +30,7 @@ PROGRAM = Path(__file__).with_name("supervise.py")
 TOKEN_VARIABLE = "CONFORMANCE_SUPERVISED"  # noqa: S105 - the name of a variable, not a secret
 GRACE_S = 5.0
 REPORT_PATIENCE_S = 15.0  # what the supervisor needs to kill a tree and say so, with reserve
+STRAYS_PATIENCE_S = 3.0  # a killed process that is still there after this is stuck in the kernel
 
 
 def run(
@@ -162,13 +163,27 @@ def _parsed(answer: bytes) -> dict[str, Any] | None:
 
 
 def _kill_strays(token: str) -> int:
-    """Kill every process that carries the token in its environment; return how many."""
-    killed = 0
+    """Kill every process that carries the token in its environment; return how many.
+
+    One that is about to fork escapes a single look, so it looks until nothing is found.
+    """
+    killed: set[int] = set()
+    limit = time.monotonic() + STRAYS_PATIENCE_S
+    while (found := _carrying(token)) and time.monotonic() < limit:
+        for member in found:
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+        killed |= {member.pid for member in found}
+        time.sleep(0.02)
+    return len(killed)
+
+
+def _carrying(token: str) -> list[psutil.Process]:
+    found = []
     for member in psutil.process_iter():
         try:
             if member.environ().get(TOKEN_VARIABLE) == token:
-                member.kill()
-                killed += 1
+                found.append(member)
         except (psutil.Error, OSError):
             continue
-    return killed
+    return found
