@@ -33,7 +33,7 @@ from conformance.evidence.record import (
     CheckRecord,
     OutcomeRecord,
     append,
-    append_line,
+    append_lines,
     read,
 )
 from conformance.evidence.run_bundle import RunFacts, add_predictions, assemble, seal
@@ -239,14 +239,14 @@ def rewrite_facts(folder: Path, evidence: Evidence) -> None:
     bounds = gather(folder).bounds.values()
     (folder / FACTS_FILE).unlink()
     for bound in bounds:
-        append_line(folder / FACTS_FILE, BoundFact(bound=bound))
+        append_lines(folder / FACTS_FILE, BoundFact(bound=bound))
     for found in evidence.classes:
         record_class(folder, found.part, found.value, found.facts, found.model)
     for name, digest in evidence.digests.items():
         record_digest(folder, name, digest.kind, digest.sha256, digest.model)
     record_version(folder, "cann", evidence.versions["cann"])
     if evidence.board:
-        append_line(folder / FACTS_FILE, BoardFact(board=evidence.board))
+        append_lines(folder / FACTS_FILE, BoardFact(board=evidence.board))
 
 
 def decide_again(folder: Path, gates: Gates) -> Evidence:

@@ -23,7 +23,7 @@ from conformance.evidence.flip_ledger import (
 )
 from conformance.evidence.gate import read_gates
 from conformance.evidence.prediction_file import read_predictions
-from conformance.evidence.record import append_line, read
+from conformance.evidence.record import append_lines, read
 from conformance.evidence.report.joined import joined
 from conformance.evidence.report.source import read_source
 from conformance.evidence.run_bundle import RunFacts, add_predictions, assemble, seal
@@ -145,7 +145,7 @@ def test_a_wider_bound_than_the_specs_is_named(bundle: Path) -> None:
         b"".join(line + b"\n" for line in lines if b'"fact":"bound"' not in line)
     )
     bound = DecisionBound(model=MODEL, engine="om", explained_gap=wider, source="made")
-    append_line(bundle / FACTS_FILE, BoundFact(bound=bound))
+    append_lines(bundle / FACTS_FILE, BoundFact(bound=bound))
     predictions = read_predictions(bundle / PREDICTIONS_FILE)
     write_ledger(bundle, make_ledger(predictions, evidence.predictions, [bound]))
     restate(bundle)
@@ -202,7 +202,7 @@ def test_without_a_bound_nothing_is_excused(tmp_path: Path) -> None:
 def test_two_workers_that_disagree_about_a_bound_are_a_conflict(tmp_path: Path) -> None:
     for gap in (0.5, 0.6):
         bound = DecisionBound(model=MODEL, engine="om", explained_gap=gap, source="made")
-        append_line(tmp_path / FACTS_FILE, BoundFact(bound=bound))
+        append_lines(tmp_path / FACTS_FILE, BoundFact(bound=bound))
     assert gather(tmp_path).conflicts == [f"decision bound of {MODEL} om changed during the run"]
 
 

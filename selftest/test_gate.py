@@ -214,6 +214,30 @@ def test_an_interrupted_run_writes_its_bundle(
     assert verify(ended.bundle, gates, {"squeezenet1_1": load_spec("squeezenet1_1")}).problems == ()
 
 
+INTERRUPTS_AFTER_A_RECORD = """
+import fixtures.recorder
+
+appended = fixtures.recorder.append
+
+def interrupted(folder, *records):
+    appended(folder, *records)
+    if "test_batch" in records[0].test:
+        raise KeyboardInterrupt("Ctrl-C")
+
+fixtures.recorder.append = interrupted
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_no_interrupt_parts_a_check_from_its_test(suite: Suite, arguments: Sequence[str]) -> None:
+    suite.add_plugin(INTERRUPTS_AFTER_A_RECORD)
+    ended = suite.run(*arguments)
+    assert (ended.status, ended.last) == (12, INSUFFICIENT)
+    assert "made.batch" in {made.check.id for made in ended.read().checks}
+    gates = read_gates(suite.folder / "gates.toml")
+    assert verify(ended.bundle, gates, {"squeezenet1_1": load_spec("squeezenet1_1")}).problems == ()
+
+
 ENDS_A_CHILD = """
 import os, signal, time
 import pytest

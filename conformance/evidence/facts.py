@@ -22,7 +22,7 @@ from conformance.evidence.bundle import (
     PredictionSet,
 )
 from conformance.evidence.bundle_files import inside, write_whole
-from conformance.evidence.record import append_line, lines
+from conformance.evidence.record import append_lines, lines
 from conformance.evidence.scrub import this_machine
 from conformance.run_folder import BOARD
 
@@ -193,7 +193,7 @@ def gather(folder: Path) -> Facts:
 
 
 def _append(folder: Path, fact: Fact) -> None:
-    append_line(folder / FACTS_FILE, fact)
+    append_lines(folder / FACTS_FILE, fact)
 
 
 def _add(facts: Facts, fact: Fact) -> None:

@@ -57,13 +57,16 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-def append(folder: Path, record: Record) -> None:
-    """Append one record to the run's file, making the run's folder with the first.
+def append(folder: Path, *records: Record) -> None:
+    """Append what belongs together to the run's file, making the run's folder with the first.
+
+    No interrupt comes between the records of one call: a check never stands there without what
+    became of its test.
 
     Raises:
         ConfigError: The folder cannot be written.
     """
-    append_line(folder / CHECKS_FILE, record)
+    append_lines(folder / CHECKS_FILE, *records)
 
 
 def as_read(record: Record) -> Record:
@@ -78,7 +81,7 @@ def append_artifact(folder: Path, record: ArtifactRecord) -> None:
     Raises:
         ConfigError: The folder cannot be written.
     """
-    append_line(folder / ARTIFACTS_FILE, record)
+    append_lines(folder / ARTIFACTS_FILE, record)
 
 
 def read_artifacts(folder: Path) -> list[ArtifactRecord]:
@@ -93,17 +96,17 @@ def read(folder: Path) -> list[Record]:
     return [msgspec.json.decode(line, type=Record) for line in lines(folder / CHECKS_FILE)]
 
 
-def append_line(path: Path, record: msgspec.Struct) -> None:
-    """Append one record to a file by one write, without names of hosts, users and serial numbers.
+def append_lines(path: Path, *records: msgspec.Struct) -> None:
+    """Append records to a file by one write, without names of hosts, users and serial numbers.
 
     Raises:
         ConfigError: The folder cannot be written.
     """
-    line = _encoded(record) + b"\n"
+    text = b"".join(_encoded(record) + b"\n" for record in records)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
-            if stream.write(line) != len(line):  # unbuffered, a full disk takes a part silently
+            if stream.write(text) != len(text):  # unbuffered, a full disk takes a part silently
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
