@@ -52,7 +52,8 @@ lint: venv  ## style, types, import contracts
 	$(VENV)/bin/lint-imports
 
 bench: venv  ## speed of this suite, side by side with what it replaces
-	$(VENV)/bin/python -m benchmarks
+	$(VENV)/bin/python -m benchmarks $(addprefix --weights=,$(WEIGHTS)) \
+		$(addprefix --imagenet=,$(IMAGES)) $(ARGS)
 
 board-bundle: venv  ## one archive for a board without network: ARCH=aarch64 or x86_64
 	$(VENV)/bin/python -m conformance board-bundle --arch=$(or $(ARCH),aarch64) $(ARGS)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from benchmarks import collection, memory, preprocessing, reference_evaluation, scoring
 from benchmarks.material import Material, gather
 from benchmarks.measurement import Row
-from benchmarks.table import markdown, page
+from benchmarks.table import comparison, markdown, page, with_part
 from conformance.commands import exit_status
 from conformance.whole_files import write_whole
 
@@ -30,7 +30,10 @@ BENCHMARKS = {
     module.__name__.rpartition(".")[2]: Benchmark(module.TITLE, module.NOTE, module.rows)
     for module in (collection, preprocessing, scoring, memory, reference_evaluation)
 }
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+CHECKOUT = Path(__file__).resolve().parents[1]
+PAGE, README = CHECKOUT / "docs" / "benchmarks.md", CHECKOUT / "README.md"
+# Sections whose opponent is what a user would run instead.
+COMPARED = ("preprocessing", "scoring", "reference_evaluation")
 
 
 def main() -> None:
@@ -40,20 +43,30 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth; default: random ones")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="where files go; default: /tmp")
     parser.add_argument(
-        "--output", type=Path, default=PAGE, metavar="FILE", help=f"default: {PAGE}"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where the page goes; default: docs/benchmarks.md and the table in README.md, "
+        "of a whole run that is not quick",
     )
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="repeatable")
     parser.add_argument("--quick", action="store_true", help="little work, figures mean little")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
         material = gather(given.imagenet, given.weights, Path(scratch), quick=given.quick)
-        sections = {}
-        for name in given.only or BENCHMARKS:
-            benchmark = BENCHMARKS[name]
-            rows = list(_shown(benchmark, material))
-            sections[benchmark.title] = (benchmark.note, rows)
-        write_whole(page(sections, material.described(), quick=given.quick).encode(), given.output)
-    print(f"written to {given.output}")
+        rows = {name: list(_shown(BENCHMARKS[name], material)) for name in given.only or BENCHMARKS}
+        subject = material.described()
+    sections = {BENCHMARKS[name].title: (BENCHMARKS[name].note, rows[name]) for name in rows}
+    text = page(sections, subject, quick=given.quick)
+    if given.output:
+        write_whole(text.encode(), given.output)
+    elif given.quick or given.only:
+        print("nothing written: a part or a quick run is no page; --output=FILE keeps it")
+    else:
+        write_whole(text.encode(), PAGE)
+        shown = comparison({BENCHMARKS[name].title: rows[name] for name in COMPARED})
+        readme = with_part(README.read_text("utf-8"), "benchmarks", shown)
+        write_whole(readme.encode(), README)
 
 
 def _shown(benchmark: Benchmark, material: Material) -> Iterator[Row]:

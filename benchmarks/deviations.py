@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from benchmarks.material import Material, gather
 from benchmarks.reference_evaluation import BATCH, exported
-from benchmarks.table import machine, today
+from benchmarks.table import machine, today, with_part
 from conformance.commands import exit_status
 from conformance.errors import ConfigError
 from conformance.imagenet.batches import InputBatch
@@ -38,7 +38,6 @@ from conformance.whole_files import write_whole
 
 Floats = npt.NDArray[np.float32]
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "preprocessing.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 ALL = (CORRECT, *DEVIATIONS)
 
 
@@ -207,15 +206,7 @@ def with_table(page: str, found: Effects) -> str:
     Raises:
         ConfigError: The page has no such marks.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ConfigError(
-            "the page has no place for the table",
-            expected=f"the lines {BEGIN} and {END}",
-            next_step="put the two lines where the table belongs",
-        )
-    return f"{before}{begin}\n{table(found)}{end}{after}"
+    return with_part(page, "measured", table(found))
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ TITLE = "Memory"
 NOTE = (
     "Memory of the process and its workers that no other process shares (USS), sampled every "
     "50 ms, minus the same after the frameworks were imported. Two runs are added up, so the "
-    "figure is an upper bound: all the images through a network of one layer (what grows with "
-    "their number), and 64 through the real network (what does not)."
+    "figure is an upper bound: all the images, decoded by the workers, through a network of one "
+    "layer (what grows with their number), and 64 through the real network (what does not)."
 )
 COUNT = 50_000
 QUICK_COUNT = 2000

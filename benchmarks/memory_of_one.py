@@ -7,7 +7,7 @@ import importlib
 import itertools
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.material import Material, gather
 from benchmarks.reference_evaluation import BATCH, exported
-from conformance.imagenet.batches import InputBatch, stream_batches
+from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import ImageFile
 from conformance.imagenet.folders import image_files
 from conformance.predictions import Predictions
@@ -72,32 +72,28 @@ def one_layer(classes: int) -> torch.nn.Module:
     return torch.nn.Sequential(pool, flat, torch.nn.Linear(3, classes)).eval()
 
 
-def many(batches: Iterator[InputBatch], count: int) -> Iterator[InputBatch]:
-    """Yield ``count`` numbered inputs: the given ones, over and over, each in memory of its own."""
-    prepared = list(itertools.islice(batches, _REAL_IMAGES // BATCH))
-    whole = count - count % BATCH
-    for start, batch in zip(range(0, whole, BATCH), itertools.cycle(prepared), strict=False):
-        names = tuple(map(str, range(start, start + BATCH)))
-        yield InputBatch(names, batch.tensors + np.float32(start % 3))
+def numbered(files: Sequence[ImageFile], count: int) -> list[ImageFile]:
+    """Give some files further names until there are ``count`` images."""
+    several = zip(range(count), itertools.cycle(files), strict=False)
+    return [ImageFile(str(number), file.path) for number, file in several]
 
 
 def peak_of(engine: str, count: int, folder: Path, material: Material) -> int:
     """Return the two peaks of one engine, added up, in bytes above the frameworks' own."""
     importlib.import_module("onnxruntime")
     files = [ImageFile(path.name, path) for path in image_files(folder)[:_REAL_IMAGES]]
-    files = files[: len(files) - len(files) % BATCH]
     networks = (one_layer(material.spec.export.classes), material.network())
     total = 0
-    for network, images in zip(networks, (count - count % BATCH, len(files)), strict=True):
+    for network, images in zip(networks, (numbered(files, count), files), strict=True):
         infer: Callable[..., Predictions] = infer_with_torch
         given: Any = network
         if engine == "onnxruntime":
             infer, given = infer_with_onnxruntime, exported(network, material)
         before = memory_now()
         with Peak() as peak:
-            batches = stream_batches(files, material.spec.preprocess, BATCH, workers=_WORKERS)
-            names = tuple(map(str, range(images)))
-            infer(given, many(batches, images), names, np.zeros(images, np.int64))
+            batches = stream_batches(images, material.spec.preprocess, BATCH, workers=_WORKERS)
+            names = tuple(image.name for image in images)
+            infer(given, batches, names, np.zeros(len(images), np.int64))
         total += peak.highest - before
     return total
 

@@ -49,7 +49,7 @@ class _Photographs:
 
 def rows(material: Material) -> Iterator[Row]:
     """Measure PyTorch and ONNX Runtime against the DataLoader loop."""
-    images = material.images(192)
+    images = material.images(480)
     network = material.network()
     model = exported(network, material)
     loop = _loader_loop(images, network, material)

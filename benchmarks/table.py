@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.measurement import Row
+from conformance.errors import ConfigError
 
 _PACKAGES = ("pillow", "numpy", "torch", "torchvision", "onnxruntime")
 _INTRODUCTION = (
@@ -39,6 +40,37 @@ def markdown(rows: Iterable[Row]) -> str:
     lines = [list(_COLUMNS), ["---"] * len(_COLUMNS)]
     lines += [[row.job, row.ours, row.theirs, row.ratio, row.goal, met[row.met]] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def comparison(sections: Mapping[str, Iterable[Row]]) -> str:
+    """Return the rows of some titles that have an opponent as one shorter Markdown table."""
+    met = {None: "", True: "", False: " (goal missed)"}
+    lines = [["job", "ours", "theirs", "times as fast"], ["---"] * 4]
+    lines += [
+        [f"{title}: {row.job}", row.ours, row.theirs, f"{row.ratio.split()[0]}{met[row.met]}"]
+        for title, rows in sections.items()
+        for row in rows
+        if row.theirs
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def with_part(page: str, name: str, text: str) -> str:
+    """Return a page with other text between its marks ``<!-- NAME: begin -->`` and ``end``.
+
+    Raises:
+        ConfigError: The page has no such marks.
+    """
+    marks = [f"<!-- {name}: {mark} -->" for mark in ("begin", "end")]
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not (begin and end):
+        raise ConfigError(
+            "the page has no place for the table",
+            expected=f"the lines {' and '.join(marks)}",
+            next_step="put the two lines where the table belongs",
+        )
+    return f"{before}{begin}\n{text.rstrip()}\n{end}{after}"
 
 
 def today() -> str:

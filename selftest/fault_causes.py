@@ -93,12 +93,15 @@ def keep_to_itself(folder: Path) -> None:
 def look_twice() -> None:
     """Let two looks at a loaded chip do for five, soon after each other: nothing changes."""
     _cut("conformance.ascend.occupancy:chip_use", "samples", 2)
+    for name in ("chip_use", "first_idle"):
+        _cut(f"conformance.ascend.occupancy:{name}", "between_s", 0.1)
     replace("conformance.ascend.run_chip", "SETTLING_S", lambda _: 0.2)
 
 
 def hurry() -> None:
     """Cut time limits to what the small work of a row needs."""
-    replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 3.0)
+    replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 2.5)
+    replace("conformance.ascend.inference", "LIMIT_PER_IMAGE_S", lambda _: 0.0)
     replace("conformance.build_om", "ATC_LIMIT_S", lambda _: 2.0)
     for place, name, seconds in (
         ("conformance.ascend.board:find_board", "limit_s", 1.5),

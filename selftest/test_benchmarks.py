@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import guide_baseline, scoring
+from benchmarks.__main__ import PAGE, README
 from benchmarks.deviations import as_toml
 from benchmarks.material import gather
 from benchmarks.measurement import Duel, Row, duel
-from benchmarks.table import markdown, page
+from benchmarks.table import markdown, page, with_part
+from conformance.errors import ConfigError
 from conformance.imagenet.effects import EFFECTS_FILE, read_effects
 from conformance.imagenet.preprocess import prepare_file
 from conformance.spec import load_spec
@@ -85,3 +87,21 @@ def test_a_quick_run_says_so() -> None:
 
 def test_the_measured_table_is_written_as_it_is_read() -> None:
     assert as_toml(read_effects()) == EFFECTS_FILE.read_text("utf-8")
+
+
+def test_a_table_takes_the_place_between_its_marks() -> None:
+    page = "above\n<!-- a: begin -->\nold\n<!-- a: end -->\nbelow\n"
+    assert with_part(page, "a", "new") == page.replace("old", "new")
+    with pytest.raises(ConfigError, match=r"no place for the table"):
+        with_part(page, "b", "new")
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    measured = PAGE.read_text("utf-8")
+    shown = README.read_text("utf-8").partition("<!-- benchmarks: begin -->")[2]
+    lines = shown.partition("<!-- benchmarks: end -->")[0].strip().splitlines()[2:]
+    assert len(lines) >= 6
+    for line in lines:
+        job, ours, theirs, ratio = (cell.strip() for cell in line.strip("|").split("|"))
+        job = job.partition(": ")[2]
+        assert f"| {job} | {ours} | {theirs} | {ratio.split()[0]} " in measured
