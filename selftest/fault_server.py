@@ -128,9 +128,13 @@ def _warm_up() -> None:
 
     for name in (*WARM, *(f"conformance.{name}" for name in CONFORMANCE)):
         __import__(name)
+    from conformance.evidence.report.page import template_environment
     from conformance.export.network import import_torchvision
+    from conformance.spec import load_spec
 
     import_torchvision("transforms")
+    template_environment().get_template("report.html")
+    load_spec("squeezenet1_1")
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "tests"])
     # Else the first collection in each run would touch, and so copy, all that is shared with it.

@@ -28,7 +28,7 @@ from conformance.evidence.record import (
 from conformance.evidence.report import shown, stages
 from conformance.evidence.report.accuracy_chart import wilson_pct
 from conformance.evidence.report.flips import MAX_SHOWN, class_name
-from conformance.evidence.report.page import page_problems, write_report
+from conformance.evidence.report.page import page_problems, template_environment, write_report
 from conformance.evidence.report.source import read_source
 from conformance.evidence.report.throughput_chart import throughput_chart
 from conformance.evidence.report.thumbnails import thumbnail
@@ -423,6 +423,7 @@ def test_board_without_jinja2_says_where_to_render(
     good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
+    template_environment.cache_clear()  # as in a process that has rendered nothing yet
     assert main(["report", str(good)]) == 2
     assert (
         "on another machine with `python -m conformance report BUNDLE`" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = 
         picture: Gives an image's thumbnail as a ``data:`` address by its name; empty if none.
         thumbnails: Whether images may be shown.
     """
-    environment = _environment()  # first: nothing below works without its packages
+    environment = template_environment()  # first: nothing below works without its packages
     throughput, accuracy, error = (
         throughput_chart(source),
         accuracy_chart(source),
@@ -149,7 +150,13 @@ def _headroom(source: Source) -> tuple[Headroom, ...]:
     return headroom_of((made.check for made in source.evidence.checks), decided_ids(specs))
 
 
-def _environment() -> Any:
+@cache  # and with it the templates, once compiled
+def template_environment() -> Any:
+    """Return jinja2's environment with the templates of the page; it escapes whatever is shown.
+
+    Raises:
+        EvidenceError: The package is not installed.
+    """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError:
