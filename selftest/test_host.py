@@ -124,6 +124,23 @@ def test_missing_atc_is_an_error_beside_a_board_and_a_skip_without(place: Machin
     assert caught.value.reason is SkipReason.NO_ATC
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_an_atc_that_cannot_be_executed_is_an_error_without_a_board_too(
+    place: Machine, kind: str
+) -> None:
+    for program in ("npu-smi", "atc"):
+        place.remove(program)
+    atc = place.board.bin / "atc"
+    if kind == "link":
+        atc.symlink_to("/nowhere/atc")
+    else:
+        atc.write_text("#!/bin/sh\n")
+    with pytest.raises(ToolError, match="atc is not executable") as caught:
+        place.host(soc="Ascend310").atc()
+    assert str(atc) in str(caught.value)
+    assert ("leads nowhere" if kind == "link" else "chmod +x") in caught.value.next_step
+
+
 @pytest.mark.parametrize("fault", ["npu-smi-error-with-status-0", "npu-smi-lists-nothing"])
 def test_broken_board_is_an_error_with_user_and_groups(place: Machine, fault: str) -> None:
     place.board.configure(faults=[fault])

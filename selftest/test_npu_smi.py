@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.ascend import presence
 from conformance.ascend.board import (
     AbsentBoard,
     Board,
@@ -279,6 +280,43 @@ def test_device_nodes_without_npu_smi_are_broken_not_absent(machine: Machine, no
     assert isinstance(board, BrokenBoard)
     assert "npu-smi is missing" in board.text
     assert node in str(board.error())
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "in a standard folder"])
+def test_an_npu_smi_that_cannot_be_executed_is_broken_not_absent(
+    machine: Machine, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standard = machine.folder / "standard"
+    standard.mkdir()
+    tool = (standard if kind == "in a standard folder" else machine.bin) / "npu-smi"
+    if kind == "link":
+        tool.symlink_to("/nowhere/npu-smi")
+    else:
+        tool.write_text("#!/bin/sh\n")
+    environment = VendorEnvironment({"PATH": str(machine.bin)}, None, "test")
+    board = find_board(environment, locks=machine.locks, dev=machine.dev, folders=[standard])
+    assert isinstance(board, BrokenBoard)
+    message = str(board.error())
+    assert f"{tool} cannot be executed" in message
+    assert ("leads nowhere" if kind == "link" else f"chmod +x {tool}") in message
+    monkeypatch.setenv("PATH", str(machine.bin))
+    monkeypatch.setattr(presence, "STANDARD_FOLDERS", (standard,))
+    assert presence.board_signs(machine.dev) == [str(tool)]
+
+
+def test_a_folder_called_npu_smi_is_no_tool(machine: Machine) -> None:
+    (machine.bin / "npu-smi").mkdir()
+    assert isinstance(machine.find(), AbsentBoard)
+
+
+def test_an_npu_smi_that_can_be_executed_wins_over_one_that_cannot(machine: Machine) -> None:
+    machine.npu_smi(sample("info-310"))
+    lame = machine.folder / "lame"
+    lame.mkdir()
+    (lame / "npu-smi").write_text("#!/bin/sh\n")
+    environment = VendorEnvironment({"PATH": f"{lame}:{machine.bin}"}, None, "test")
+    board = find_board(environment, locks=machine.locks, dev=machine.dev, folders=())
+    assert isinstance(board, PresentBoard)
 
 
 @pytest.mark.parametrize("name", WITH_CHIPS)

@@ -22,7 +22,7 @@ from conformance.ascend.lock_files import print_line
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.run_chip import ChipChoice, RunChip
 from conformance.ascend.socs import agreed_soc
-from conformance.ascend.tools import find_program, require_program
+from conformance.ascend.tools import path_folders, programs_named, require_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
@@ -182,16 +182,16 @@ class AscendHost:
 
         Raises:
             NotApplicable: There is neither ATC nor a board that it would belong to.
-            ToolError: A board is there and ATC is missing, or it is not executable.
+            ToolError: A board is there and ATC is missing, or ATC is there and not executable.
         """
-        found = find_program("atc", self.environment)
-        if found is None and isinstance(self.board, AbsentBoard):
+        places = programs_named("atc", path_folders(self.environment.path))
+        if not any(places) and isinstance(self.board, AbsentBoard):
             raise NotApplicable(
                 SkipReason.NO_ATC,
                 "no atc on PATH and no CANN in its usual folders\n"
                 "  next: install CANN, or source its set_env.sh first",
             )
-        return found or require_program("atc", self.environment)
+        return require_program("atc", self.environment)
 
     @property
     def board_class(self) -> BoardClass:
