@@ -411,6 +411,21 @@ def test_acl_ids_follow_the_order_where_nothing_else_is_said(machine: Machine) -
     assert [(d.acl_id, d.chip.key) for d in devices] == [(0, (0, 0)), (1, (1, 0))]
 
 
+def test_two_cards_that_each_count_their_chips_from_0_are_refused(machine: Machine) -> None:
+    card = sample("info-310P3-duo")
+    rows = card.replace("| 0       2 ", "| 0       0 ")
+    assert rows != card
+    with pytest.raises(BoardError, match="same id in its column Device") as caught:
+        acl_devices(with_chips(machine, rows), {})
+    assert caught.value.got == "NPU 1 chip 0 (310P3): 0; NPU 2 chip 0 (310P3): 0"
+
+
+def test_a_mapping_that_repeats_an_id_is_refused(machine: Machine) -> None:
+    twice = sample("mapping-910C").replace("0        1         1 ", "0        1         0 ")
+    with pytest.raises(BoardError, match="same id in its column Chip Logic ID"):
+        acl_devices(with_chips(machine, sample("info-910C"), twice), {})
+
+
 @pytest.mark.parametrize(
     ("visible", "chips"),
     [
@@ -524,6 +539,18 @@ def test_without_a_process_table_load_and_memory_decide() -> None:
     assert use_over(quiet, loaded, quiet) is Occupancy.BUSY
     assert use_over(quiet, quiet, moving) is Occupancy.BUSY
     assert use_over(mute, quiet, quiet) is Occupancy.UNKNOWN
+
+
+def test_memory_of_a_910_is_its_hbm() -> None:
+    text = "".join(sample("info-910B4").splitlines(keepends=True)[:9])
+    quiet = parse_npu_table(text).chips[0]
+    assert (quiet.memory_mb, quiet.hbm_mb) == ((0, 0), (2922, 32768))
+    assert use_over(text, text) is Occupancy.IDLE
+    assert use_over(text, text.replace(" 2922 ", "30922 ")) is Occupancy.BUSY
+    mute = replace(quiet, hbm_mb=None)
+    assert use_from_samples([quiet, mute]).occupancy is Occupancy.UNKNOWN, "0 of 0 says nothing"
+    both = replace(quiet, memory_mb=(100, 3513))
+    assert use_from_samples([both, both]).detail.endswith("[100, 100] MB, HBM [2922.0, 2922.0] MB")
 
 
 def test_memory_that_is_not_said_is_unknown() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -137,22 +137,31 @@ def first_idle(
 def use_from_samples(seen: Sequence[Chip]) -> ChipUse:
     """Judge a chip by its AICore load and memory over some seconds.
 
-    Any load, or memory that moves by more than 1 % of the total, is somebody's work. Where npu-smi
-    does not say the load, nothing is known: steady memory alone may be a model at rest.
+    Any load, or memory that moves by more than 1 % of the total, is somebody's work. A 910 has its
+    memory in the column HBM-Usage, and 0 of 0 in the other. Where npu-smi does not say the load,
+    nothing is known: steady memory alone may be a model at rest.
     """
     loads = [chip.aicore_pct for chip in seen]
-    memory = [chip.memory_mb for chip in seen if chip.memory_mb]
-    detail = f"AICore load {loads} %, memory {[used for used, _ in memory]} MB"
-    total = max((total for _, total in memory), default=0.0)
-    spread = max((used for used, _ in memory), default=0.0) - min(
-        (used for used, _ in memory), default=0.0
-    )
-    moved = total > 0 and 100 * spread / total > MEMORY_NOISE_PCT
-    if moved or any(loads):
+    memory, hbm = _stated(chip.memory_mb for chip in seen), _stated(chip.hbm_mb for chip in seen)
+    detail = f"AICore load {loads} %, memory {[used for used, _ in memory or hbm]} MB"
+    if memory and hbm:
+        detail += f", HBM {[used for used, _ in hbm]} MB"
+    if _moved(memory) or _moved(hbm) or any(loads):
         return ChipUse(Occupancy.BUSY, detail)
-    if None in loads or len(memory) < len(seen):
+    if None in loads or max(len(memory), len(hbm)) < len(seen):
         return ChipUse(Occupancy.UNKNOWN, f"no process table and no full answer: {detail}")
     return ChipUse(Occupancy.IDLE, detail)
+
+
+def _stated(pairs: Iterable[tuple[float, float] | None]) -> list[tuple[float, float]]:
+    """Return (used, total) as far as npu-smi says it; 0 of 0 says nothing."""
+    return [pair for pair in pairs if pair and pair[1]]
+
+
+def _moved(memory: Sequence[tuple[float, float]]) -> bool:
+    used = [used for used, _ in memory]
+    total = max((total for _, total in memory), default=0.0)
+    return total > 0 and 100 * (max(used) - min(used)) / total > MEMORY_NOISE_PCT
 
 
 def _listed(table: NpuTable, key: tuple[int, int]) -> Chip:
