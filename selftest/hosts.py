@@ -32,6 +32,7 @@ class Machine:
 
     folder: Path
     board: EmulatedBoard
+    root_pid: int | None = None
 
     def config(self, **given: str) -> RunConfig:
         options = {
@@ -44,12 +45,17 @@ class Machine:
         named = {name.replace("_", "-"): text for name, text in options.items()}
         return resolve(named, rootdir=self.folder, environ={})
 
+    @property
+    def locks(self) -> MachineLocks:
+        """Locks of its own: its board is no other machine's."""
+        return MachineLocks(self.folder / "locks")
+
     def host(self, run: str = "run", **given: str) -> AscendHost:
         base = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
         base |= {"LANG": os.environ.get("LANG", "C.UTF-8")}
-        host = AscendHost(self.config(**given), self.folder / run, self.board.environment(base))
-        host.locks = MachineLocks(self.folder / "locks")
-        return host
+        variables = self.board.environment(base)
+        config, folder = self.config(**given), self.folder / run
+        return AscendHost(config, folder, variables, self.locks, self.root_pid)
 
     def remove(self, program: str) -> None:
         (self.board.bin / program).unlink()
@@ -60,10 +66,10 @@ class Machine:
         chips[number] |= changes
         self.board.configure(chips=chips)
 
-    def occupy(self, device: int) -> None:
-        """Let a stranger's process run on a chip."""
+    def occupy(self, device: int, pid: int = 4242) -> None:
+        """Let a process run on a chip; by default a stranger's."""
         others = [dataclasses.asdict(tenant) for tenant in self.board.state.processes]
-        stranger = {"device": device, "pid": 4242, "name": "stranger", "memory_mb": 100}
+        stranger = {"device": device, "pid": pid, "name": "stranger", "memory_mb": 100}
         self.board.configure(processes=[*others, stranger])
 
 

@@ -41,7 +41,12 @@ def guard(folder: Path, watch: Watch) -> ChipGuard:
     return ChipGuard(Device(0, 0, CHIP, "Ascend310"), MachineLocks(folder / "locks"), watch)
 
 
-def ended(folder: Path, status: int = 0, survivors: tuple[Survivor, ...] = ()) -> Run:
+def ended(
+    folder: Path,
+    status: int = 0,
+    survivors: tuple[Survivor, ...] = (),
+    left_behind: tuple[Survivor, ...] = (),
+) -> Run:
     return Run(
         argv=("benchmark",),
         cwd=folder,
@@ -52,7 +57,7 @@ def ended(folder: Path, status: int = 0, survivors: tuple[Survivor, ...] = ()) -
         limit_s=1,
         stdout_path=folder / "log",
         stderr_path=folder / "err",
-        left_behind=(),
+        left_behind=left_behind,
         survivors=survivors,
     )
 
@@ -75,6 +80,22 @@ def test_a_chip_that_suffered_is_named(tmp_path: Path, text: str, words: str) ->
     with pytest.raises(BoardError, match=words):
         guard(tmp_path, Watch(text))(ended(tmp_path, status=-9))
     guard(tmp_path, Watch(ONE_310))(ended(tmp_path, status=-9))
+
+
+STRAY = Survivor(4711, 1.0, "benchmark --child", "running")
+
+
+@pytest.mark.parametrize(
+    ("status", "left_behind", "asked"),
+    [(0, (STRAY,), 1), (128 + signal.SIGKILL, (), 1), (128 + signal.SIGSEGV, (), 1), (255, (), 0)],
+    ids=["stray killed", "killed below a shell", "crashed below a shell", "failed"],
+)
+def test_a_chip_is_looked_at_whatever_had_to_be_killed(
+    tmp_path: Path, status: int, left_behind: tuple[Survivor, ...], asked: int
+) -> None:
+    watch = Watch(ONE_310)
+    guard(tmp_path, watch)(ended(tmp_path, status=status, left_behind=left_behind))
+    assert watch.asked == asked
 
 
 def test_a_chip_with_a_survivor_is_not_leased_again(tmp_path: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import subprocess
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conformance.ascend import run_chip
 from conformance.ascend.board import AbsentBoard, BrokenBoard
+from conformance.ascend.tool_run import Survivor
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import BoardError, ConfigError, ToolError
 from selftest.hosts import Machine, machine
@@ -38,6 +44,46 @@ def test_a_single_chip_is_used_as_it_is_and_not_timed(place: Machine) -> None:
     host = place.host(chips="2")
     assert host.device.acl_id == 2
     assert "4242 stranger" in host.chip.spoils_timing()
+
+
+def test_a_chip_that_another_suite_leases_is_passed_over(place: Machine) -> None:
+    leased, released = threading.Event(), threading.Event()
+
+    def other_suite() -> None:
+        with place.locks.chips([(0, 0)], wait_s=0):
+            leased.set()
+            released.wait(30)
+
+    other = threading.Thread(target=other_suite)
+    other.start()
+    assert leased.wait(10)
+    assert place.host().device.acl_id == 1
+    assert place.host("other run", chips="0,2").device.acl_id == 2
+    released.set()
+    other.join()
+    assert place.host("later run").device.acl_id == 0
+
+
+def test_a_chip_with_an_unkillable_tool_is_passed_over(place: Machine) -> None:
+    born = psutil.Process().create_time()
+    place.locks.mark_unusable((0, 0), [Survivor(os.getpid(), born, "stuck", "disk-sleep")])
+    assert place.host().device.acl_id == 1
+
+
+def test_processes_of_the_run_do_not_make_its_chip_busy(place: Machine) -> None:
+    with subprocess.Popen(["sleep", "60"]) as tool:
+        place.occupy(0, tool.pid)
+        place.occupy(0, os.getpid())
+        assert place.host().device.acl_id == 0
+        assert place.host(chips="0").chip.spoils_timing() == ""
+        below_tool, below_parent = (
+            dataclasses.replace(place, root_pid=pid) for pid in (tool.pid, os.getppid())
+        )
+        other = below_tool.host("other", chips="0")
+        assert f"{os.getpid()} stranger" in other.chip.spoils_timing()
+        worker = below_parent.host("worker", chips="0")
+        assert worker.chip.spoils_timing() == "", "a worker's siblings are below its controller"
+        tool.kill()
 
 
 def test_a_chip_that_does_not_exist_is_named(place: Machine) -> None:
@@ -122,6 +168,23 @@ def test_missing_atc_is_an_error_beside_a_board_and_a_skip_without(place: Machin
     with pytest.raises(NotApplicable) as caught:
         place.host(soc="Ascend310").atc()
     assert caught.value.reason is SkipReason.NO_ATC
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_an_atc_that_cannot_be_executed_is_an_error_without_a_board_too(
+    place: Machine, kind: str
+) -> None:
+    for program in ("npu-smi", "atc"):
+        place.remove(program)
+    atc = place.board.bin / "atc"
+    if kind == "link":
+        atc.symlink_to("/nowhere/atc")
+    else:
+        atc.write_text("#!/bin/sh\n")
+    with pytest.raises(ToolError, match="atc is not executable") as caught:
+        place.host(soc="Ascend310").atc()
+    assert str(atc) in str(caught.value)
+    assert ("leads nowhere" if kind == "link" else "chmod +x") in caught.value.next_step
 
 
 @pytest.mark.parametrize("fault", ["npu-smi-error-with-status-0", "npu-smi-lists-nothing"])

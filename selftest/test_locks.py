@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conformance.ascend.lock_files import LocksUnusableError
 from conformance.ascend.locks import MachineLocks, Rank, held
 from conformance.ascend.tool_run import Survivor
 from conformance.errors import BoardError, ConformanceError
@@ -230,3 +232,64 @@ def test_a_lock_file_removed_under_its_holder_is_made_anew(locks: MachineLocks) 
     with locks.chips([(0, 0)], wait_s=0):
         text = (locks.folder / "chip-0-0.lock").read_text()
     assert json.loads(text)["pid"] == os.getpid()
+
+
+def no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_neither_the_lock_nor_its_release(
+    locks: MachineLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locks.chips([(0, 0)], wait_s=0):
+        monkeypatch.setattr("conformance.ascend.lock_files.os.pwrite", no_room)
+    with locks.chips([(0, 0)], wait_s=0):
+        assert locks.holder((0, 0)) == "another suite, or a worker of this one"
+    take(locks.chips([(0, 0)], wait_s=0))
+
+
+def test_a_file_system_without_locks_is_an_error(
+    locks: MachineLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(LocksUnusableError, match="cannot be used") as caught:
+        take(locks.chips([(0, 0)], wait_s=0))
+    assert "No locks available" in str(caught.value)
+
+
+def test_a_mark_that_cannot_be_written_names_the_tool_and_bars_the_chip(
+    locks: MachineLocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+        full.setattr("conformance.ascend.lock_files.os.pwrite", no_room)
+        with pytest.raises(BoardError, match="No space left on device") as caught:
+            locks.mark_unusable((0, 0), [Survivor(4711, 1.0, "atc --model", "disk-sleep")])
+    assert "4711 (disk-sleep) atc --model" in str(caught.value)
+    with pytest.raises(BoardError, match="may be used"):
+        take(locks.chips([(0, 0)], wait_s=0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "{}", "5", "[5]", '[{"pid": 1}]']
+    + [json.dumps([{"pid": pid, "started_at": 1, "command": "", "state": ""}]) for pid in (-1, "")],
+)
+def test_a_damaged_mark_bars_the_chip_and_says_what_to_do(locks: MachineLocks, text: str) -> None:
+    locks.mark_unusable((0, 0), [])
+    mark = locks.folder / "chip-0-0-unusable.lock"
+    mark.write_text(text)
+    with pytest.raises(BoardError, match="may be used by a tool") as caught:
+        take(locks.chips([(0, 0)], wait_s=0))
+    assert f"have {mark} removed" in caught.value.next_step
+    mark.unlink()
+    take(locks.chips([(0, 0)], wait_s=0))
+
+
+def test_a_damaged_name_of_a_holder_is_no_obstacle(locks: MachineLocks) -> None:
+    with other_suite(locks.folder, CHIP_0):
+        (locks.folder / "chip-0-0.lock").write_text('{"pid": "mine"}')
+        with pytest.raises(BoardError, match="chip-0-0 is held"):
+            take(locks.chips([(0, 0)], wait_s=0))

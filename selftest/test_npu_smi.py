@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.ascend import presence
 from conformance.ascend.board import (
     AbsentBoard,
     Board,
@@ -281,6 +282,43 @@ def test_device_nodes_without_npu_smi_are_broken_not_absent(machine: Machine, no
     assert node in str(board.error())
 
 
+@pytest.mark.parametrize("kind", ["file", "link", "in a standard folder"])
+def test_an_npu_smi_that_cannot_be_executed_is_broken_not_absent(
+    machine: Machine, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standard = machine.folder / "standard"
+    standard.mkdir()
+    tool = (standard if kind == "in a standard folder" else machine.bin) / "npu-smi"
+    if kind == "link":
+        tool.symlink_to("/nowhere/npu-smi")
+    else:
+        tool.write_text("#!/bin/sh\n")
+    environment = VendorEnvironment({"PATH": str(machine.bin)}, None, "test")
+    board = find_board(environment, locks=machine.locks, dev=machine.dev, folders=[standard])
+    assert isinstance(board, BrokenBoard)
+    message = str(board.error())
+    assert f"{tool} cannot be executed" in message
+    assert ("leads nowhere" if kind == "link" else f"chmod +x {tool}") in message
+    monkeypatch.setenv("PATH", str(machine.bin))
+    monkeypatch.setattr(presence, "STANDARD_FOLDERS", (standard,))
+    assert presence.board_signs(machine.dev) == [str(tool)]
+
+
+def test_a_folder_called_npu_smi_is_no_tool(machine: Machine) -> None:
+    (machine.bin / "npu-smi").mkdir()
+    assert isinstance(machine.find(), AbsentBoard)
+
+
+def test_an_npu_smi_that_can_be_executed_wins_over_one_that_cannot(machine: Machine) -> None:
+    machine.npu_smi(sample("info-310"))
+    lame = machine.folder / "lame"
+    lame.mkdir()
+    (lame / "npu-smi").write_text("#!/bin/sh\n")
+    environment = VendorEnvironment({"PATH": f"{lame}:{machine.bin}"}, None, "test")
+    board = find_board(environment, locks=machine.locks, dev=machine.dev, folders=())
+    assert isinstance(board, PresentBoard)
+
+
 @pytest.mark.parametrize("name", WITH_CHIPS)
 def test_listed_chips_are_present(machine: Machine, name: str) -> None:
     machine.npu_smi(sample(name))
@@ -371,6 +409,21 @@ def test_acl_ids_follow_npu_smis_own_mapping_where_it_has_one(machine: Machine) 
 def test_acl_ids_follow_the_order_where_nothing_else_is_said(machine: Machine) -> None:
     devices = acl_devices(with_chips(machine, sample("info-910B4")), {})
     assert [(d.acl_id, d.chip.key) for d in devices] == [(0, (0, 0)), (1, (1, 0))]
+
+
+def test_two_cards_that_each_count_their_chips_from_0_are_refused(machine: Machine) -> None:
+    card = sample("info-310P3-duo")
+    rows = card.replace("| 0       2 ", "| 0       0 ")
+    assert rows != card
+    with pytest.raises(BoardError, match="same id in its column Device") as caught:
+        acl_devices(with_chips(machine, rows), {})
+    assert caught.value.got == "NPU 1 chip 0 (310P3): 0; NPU 2 chip 0 (310P3): 0"
+
+
+def test_a_mapping_that_repeats_an_id_is_refused(machine: Machine) -> None:
+    twice = sample("mapping-910C").replace("0        1         1 ", "0        1         0 ")
+    with pytest.raises(BoardError, match="same id in its column Chip Logic ID"):
+        acl_devices(with_chips(machine, sample("info-910C"), twice), {})
 
 
 @pytest.mark.parametrize(
@@ -486,6 +539,18 @@ def test_without_a_process_table_load_and_memory_decide() -> None:
     assert use_over(quiet, loaded, quiet) is Occupancy.BUSY
     assert use_over(quiet, quiet, moving) is Occupancy.BUSY
     assert use_over(mute, quiet, quiet) is Occupancy.UNKNOWN
+
+
+def test_memory_of_a_910_is_its_hbm() -> None:
+    text = "".join(sample("info-910B4").splitlines(keepends=True)[:9])
+    quiet = parse_npu_table(text).chips[0]
+    assert (quiet.memory_mb, quiet.hbm_mb) == ((0, 0), (2922, 32768))
+    assert use_over(text, text) is Occupancy.IDLE
+    assert use_over(text, text.replace(" 2922 ", "30922 ")) is Occupancy.BUSY
+    mute = replace(quiet, hbm_mb=None)
+    assert use_from_samples([quiet, mute]).occupancy is Occupancy.UNKNOWN, "0 of 0 says nothing"
+    both = replace(quiet, memory_mb=(100, 3513))
+    assert use_from_samples([both, both]).detail.endswith("[100, 100] MB, HBM [2922.0, 2922.0] MB")
 
 
 def test_memory_that_is_not_said_is_unknown() -> None:

@@ -6,8 +6,10 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conformance.ascend import run_chip
@@ -15,6 +17,7 @@ from conformance.ascend.devices import Device
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.npu_table import NpuTable, parse_npu_table
 from conformance.ascend.run_chip import ChipChoice, RunChip
+from conformance.ascend.tool_run import Survivor
 from conformance.errors import BoardError
 
 SAMPLE = Path(__file__).parent / "samples/npu_smi/info-310.txt"
@@ -72,6 +75,45 @@ def test_a_leased_chip_is_waited_for(locks: MachineLocks) -> None:
     assert len(said) == 1, "told once"
     assert "waiting for a chip, at most 0.0167 h" in said[0]
     assert f"NPU 0 chip 0 (310) is leased by process {os.getpid()} of user" in said[0]
+
+
+def test_a_leased_chip_is_waited_for_though_it_is_idle(locks: MachineLocks) -> None:
+    said: list[str] = []
+    leased, released = threading.Event(), threading.Event()
+
+    def other_suite() -> None:
+        with locks.chips([KEY], wait_s=0):
+            leased.set()
+            released.wait(30)
+
+    def told(text: str) -> None:
+        said.append(text)
+        released.set()
+
+    other = threading.Thread(target=other_suite)
+    other.start()
+    assert leased.wait(10)
+    chip = chip_of(locks, lambda: IDLE, said)
+    chip._choice = replace(chip._choice, say=told)
+    assert chip.device.chip.key == KEY
+    other.join()
+    assert "is leased by process" in said[0]
+
+
+def test_the_wait_for_a_leased_idle_chip_has_a_limit(locks: MachineLocks) -> None:
+    with locks.chips([KEY], wait_s=0), pytest.raises(BoardError, match="no chip became free") as e:
+        _ = chip_of(locks, lambda: IDLE, [], wait_s=0.05).device
+    assert "no process on it, leased by process" in str(e.value.got)
+
+
+def test_an_unusable_chip_is_not_waited_for(locks: MachineLocks) -> None:
+    born = psutil.Process().create_time()
+    locks.mark_unusable(KEY, [Survivor(os.getpid(), born, "stuck", "disk-sleep")])
+    said: list[str] = []
+    with pytest.raises(BoardError, match="no chip is free") as caught:
+        _ = chip_of(locks, lambda: IDLE, said).device
+    assert f"could not be killed: {os.getpid()} (disk-sleep) stuck" in str(caught.value.got)
+    assert not said
 
 
 def test_the_wait_for_a_leased_chip_has_a_limit(locks: MachineLocks) -> None:

@@ -17,8 +17,9 @@ from conformance.metrics.batch_checks import batch_checks
 from conformance.metrics.topn import count_topn
 from conformance.om_key import OmKey
 from conformance.spec import ModelSpec
-from fixtures.board import UsedChip, measured, row_run
+from fixtures.board import UsedChip
 from fixtures.claims import Claim
+from fixtures.om_measurements import measured, row_run
 from fixtures.options import Run
 
 if TYPE_CHECKING:

@@ -16,13 +16,12 @@ from conformance.ascend.locks import MachineLocks
 from conformance.ascend.npu_lists import MappedChip
 from conformance.ascend.npu_smi import LIMIT_S, Answer, NpuSmi
 from conformance.ascend.npu_table import Chip, parse_npu_table
-from conformance.ascend.tools import find_program
+from conformance.ascend.presence import STANDARD_FOLDERS
+from conformance.ascend.tools import path_folders, programs_named, remedy
 from conformance.ascend.versions import VersionFact
 from conformance.errors import BoardError
 
 BoardClass = Literal["device", "unverified", "emulated", "none"]
-# Where the driver's installer and containers put it, for users whose PATH lacks these folders.
-STANDARD_FOLDERS = (Path("/usr/local/bin"), Path("/usr/local/sbin"))
 DRIVER_REMEDY = (
     "load the driver, restart after an upgrade, run as root or as a member of the driver's group "
     "(HwHiAiUser), and give a container /dev/davinci*, /dev/davinci_manager, /dev/devmm_svm and "
@@ -130,14 +129,14 @@ def find_board(
         limit_s: Time limit of one call of npu-smi.
     """
     nodes = tuple(sorted(dev.glob("davinci*")))
-    program = find_program("npu-smi", environment) or next(_programs(folders), None)
-    found = tuple(str(part) for part in (program, *nodes) if part)
+    places = list(programs_named("npu-smi", [*path_folders(environment.path), *folders]))
+    programs = [path.absolute() for path in places if os.access(path, os.X_OK)]
+    found = tuple(map(str, (*(programs[:1] or places), *nodes)))
     if not found:
         return AbsentBoard(("npu-smi on PATH", f"{dev}/davinci*"))
-    if program is None:
-        remedy = "install the driver, or mount /usr/local/bin/npu-smi into the container"
-        return _broken("npu-smi is missing", found, remedy)
-    npu_smi = NpuSmi(program, environment, locks or MachineLocks(), limit_s)
+    if not programs:
+        return _without_npu_smi(places, found)
+    npu_smi = NpuSmi(programs[0], environment, locks or MachineLocks(), limit_s)
     answer = npu_smi.ask("info")
     try:
         table = parse_npu_table(answer.text)
@@ -177,20 +176,22 @@ def board_class(
     return "device" if has_chip_node and has_driver else "unverified"
 
 
-def _programs(folders: Sequence[Path]) -> Iterator[Path]:
-    paths = (folder / "npu-smi" for folder in folders)
-    return (path for path in paths if os.access(path, os.X_OK))
+def _without_npu_smi(lame: Sequence[Path], found: tuple[str, ...]) -> BrokenBoard:
+    if lame:
+        return _broken(f"{lame[0]} cannot be executed", found, remedy(lame[0]))
+    mount = "install the driver, or mount /usr/local/bin/npu-smi into the container"
+    return _broken("npu-smi is missing", found, mount)
 
 
 def _remedy(answer: Answer) -> str:
     if answer.timed_out:
         return "npu-smi hangs: end what else asks it, else restart the machine"
-    fitting = (remedy for pattern, remedy in REMEDIES if re.search(pattern, answer.text))
+    fitting = (what for pattern, what in REMEDIES if re.search(pattern, answer.text))
     return next(fitting, "run `npu-smi info` by hand as this user and follow what it says")
 
 
-def _broken(text: str, found: tuple[str, ...], remedy: str) -> BrokenBoard:
-    return BrokenBoard(text, found, user_name(), tuple(_groups()), remedy)
+def _broken(text: str, found: tuple[str, ...], next_step: str) -> BrokenBoard:
+    return BrokenBoard(text, found, user_name(), tuple(_groups()), next_step)
 
 
 def _groups() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Look after a chip once a tool on it had to be stopped."""
+"""Look after a chip once a tool on it, or what it left behind, had to be stopped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ChipGuard:
     read_table: Callable[[], NpuTable]
 
     def __call__(self, result: Run) -> None:
-        """Look at the chip after a run that was stopped, was killed or left survivors.
+        """Look at the chip after a run that was stopped, was killed or left processes behind.
 
         Raises:
             BoardError: The chip is gone or not healthy any more.
@@ -42,7 +42,7 @@ class ChipGuard:
         key = self.device.chip.key
         if result.survivors:
             self.locks.mark_unusable(key, result.survivors)
-        if not (result.survivors or result.timed_out or result.status < 0):
+        if not (result.survivors or result.left_behind or result.timed_out or result.killed):
             return
         chips = {chip.key: chip for chip in self.read_table().chips}
         if key not in chips:

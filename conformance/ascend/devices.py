@@ -6,6 +6,7 @@ npu-smi does not honour that variable (CANN environment variable reference).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ def acl_devices(board: PresentBoard, variables: Mapping[str, str]) -> tuple[Devi
         variables: The vendor environment's variables.
 
     Raises:
-        BoardError: ``ASCEND_RT_VISIBLE_DEVICES`` is set and leaves no device.
+        BoardError: npu-smi gives two chips one id, or ``ASCEND_RT_VISIBLE_DEVICES`` is set and
+            leaves no device.
     """
     by_logic_id = _by_logic_id(board)
     visible = _visible(sorted(by_logic_id), variables)
@@ -56,10 +58,29 @@ def _by_logic_id(board: PresentBoard) -> dict[int, Chip]:
     """Number the chips: by npu-smi's own mapping, else its Device column, else by their order."""
     keys = {(mapped.npu, mapped.chip): mapped.logic_id for mapped in board.mapping}
     if all(chip.key in keys for chip in board.chips):
-        return {keys[chip.key]: chip for chip in board.chips}
-    if all(chip.device is not None for chip in board.chips):
-        return {chip.device: chip for chip in board.chips if chip.device is not None}
+        return _each_its_own([(keys[chip.key], chip) for chip in board.chips], "Chip Logic ID")
+    stated = [(chip.device, chip) for chip in board.chips if chip.device is not None]
+    if len(stated) == len(board.chips):
+        return _each_its_own(stated, "Device")
     return dict(enumerate(board.chips))
+
+
+def _each_its_own(numbered: Sequence[tuple[int, Chip]], column: str) -> dict[int, Chip]:
+    """Return the chips by their ids; two of one id would hide one of them.
+
+    Raises:
+        BoardError: Two chips have the same id. Which of them a tool would run on is not known.
+    """
+    counts = Counter(number for number, _ in numbered)
+    if repeated := [f"{chip}: {number}" for number, chip in numbered if counts[number] > 1]:
+        raise BoardError(
+            f"npu-smi gives several chips the same id in its column {column}",
+            got="; ".join(repeated),
+            expected="an id of its own for each chip, by which an inference tool is told its chip",
+            next_step="install a driver whose npu-smi tells them apart, or leave the chips of one "
+            "card to this machine or container",
+        )
+    return dict(numbered)
 
 
 def _visible(logic_ids: Sequence[int], variables: Mapping[str, str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -18,11 +18,10 @@ from conformance.ascend.board import board_class as derive_board_class
 from conformance.ascend.devices import Device, acl_devices
 from conformance.ascend.environment import VendorEnvironment, vendor_environment
 from conformance.ascend.installed import InstalledTools
-from conformance.ascend.lock_files import print_line
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.run_chip import ChipChoice, RunChip
 from conformance.ascend.socs import agreed_soc
-from conformance.ascend.tools import find_program, require_program
+from conformance.ascend.tools import path_folders, programs_named, require_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
@@ -38,7 +37,8 @@ class AscendHost:
         config: The run's options.
         run_folder: Where workers of the run agree on the chip, and logs of failures are kept.
         variables: Environment variables from which the vendor's tools are found.
-        say: Tells the user that the run waits for others.
+        locks: The machine's locks; default: those that all users of it share.
+        root_pid: The process above all workers and tools of the run; default: this one.
     """
 
     def __init__(
@@ -46,12 +46,14 @@ class AscendHost:
         config: RunConfig,
         run_folder: Path,
         variables: Mapping[str, str],
-        say: Callable[[str], None] = print_line,
+        locks: MachineLocks | None = None,
+        root_pid: int | None = None,
     ) -> None:
         self.config = config
-        self.locks = MachineLocks(say=say)
+        self.locks = locks or MachineLocks()
         self.run_folder = run_folder
         self._variables = variables
+        self._root_pid = root_pid
 
     @cached_property
     def environment(self) -> VendorEnvironment:
@@ -165,7 +167,7 @@ class AscendHost:
             agreed=work_folder(self.run_folder) / "chip.json",
             say=self.locks.say,
         )
-        return RunChip(board.npu_smi.table, self.locks, choice)
+        return RunChip(board.npu_smi.table, self.locks, choice, self._root_pid)
 
     @property
     def device(self) -> Device:
@@ -182,16 +184,16 @@ class AscendHost:
 
         Raises:
             NotApplicable: There is neither ATC nor a board that it would belong to.
-            ToolError: A board is there and ATC is missing, or it is not executable.
+            ToolError: A board is there and ATC is missing, or ATC is there and not executable.
         """
-        found = find_program("atc", self.environment)
-        if found is None and isinstance(self.board, AbsentBoard):
+        places = programs_named("atc", path_folders(self.environment.path))
+        if not any(places) and isinstance(self.board, AbsentBoard):
             raise NotApplicable(
                 SkipReason.NO_ATC,
                 "no atc on PATH and no CANN in its usual folders\n"
                 "  next: install CANN, or source its set_env.sh first",
             )
-        return found or require_program("atc", self.environment)
+        return require_program("atc", self.environment)
 
     @property
     def board_class(self) -> BoardClass:

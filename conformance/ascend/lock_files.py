@@ -25,6 +25,10 @@ LOOK_EVERY_S = 0.05
 SILENT_S = 30.0
 
 
+class LocksUnusableError(ConformanceError):
+    """The machine's lock files cannot be made, opened or locked."""
+
+
 def print_line(text: str) -> None:
     """Tell the user something outside of pytest."""
     print(text, file=sys.stderr, flush=True)
@@ -48,16 +52,16 @@ class LockFolder:
 
         Raises:
             BoardError: It is still held after ``wait_s`` seconds; names the holder.
-            ConformanceError: The folder or file is not what it must be.
+            LocksUnusableError: The folder or file is not what it must be.
         """
         descriptor = self._acquire(name, mode, wait_s)
         try:
             if mode == fcntl.LOCK_EX:
-                write_text(descriptor, json.dumps({"pid": os.getpid(), "user": user_name()}))
+                _note(descriptor, {"pid": os.getpid(), "user": user_name()})
             yield
         finally:
             if mode == fcntl.LOCK_EX:
-                write_text(descriptor, "{}")
+                _note(descriptor, {})
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may hold a copy of it
             os.close(descriptor)
 
@@ -88,6 +92,9 @@ class LockFolder:
                 if waited_s >= SILENT_S and not told:
                     told = True
                     self.say(f"waiting for {name}, at most {wait_s / 3600:.3g} h: {holder} has it")
+            except OSError as error:  # a file system without locks
+                os.close(descriptor)
+                raise _unsafe(self.path, f"{name}.lock: {error.strerror}") from None
             os.close(descriptor)
             time.sleep(LOOK_EVERY_S)
 
@@ -146,13 +153,13 @@ def _checked(descriptor: int, path: Path) -> int:
     raise _unsafe(path.parent, f"{path.name}: not a plain file of its own")
 
 
-def _unsafe(folder: Path, got: str) -> ConformanceError:
-    return ConformanceError(
+def _unsafe(folder: Path, got: str) -> LocksUnusableError:
+    return LocksUnusableError(
         "the machine's locks cannot be used",
         got=got,
         expected="a folder of plain files that every user may write",
         where={"folder": folder},
-        next_step=f"have {folder} removed while no suite runs",
+        next_step=f"make room where {folder} is, or have it removed while no suite runs",
     )
 
 
@@ -162,9 +169,10 @@ def _named(holder: Any) -> str:
     One that was killed leaves its name behind, while a child of it may hold the lock.
     """
     facts = holder if isinstance(holder, dict) else {}
-    if psutil.pid_exists(facts.get("pid", -1)):
-        return f"process {facts['pid']} of user {facts.get('user')}"
-    return "another suite"
+    pid = facts.get("pid")
+    if isinstance(pid, int) and psutil.pid_exists(pid):
+        return f"process {pid} of user {facts.get('user')}"
+    return "another suite, or a worker of this one"
 
 
 def _busy(name: str, holder: str) -> BoardError:
@@ -174,6 +182,12 @@ def _busy(name: str, holder: str) -> BoardError:
         expected="nobody",
         next_step="wait for it to end, or use other chips with --chips=",
     )
+
+
+def _note(descriptor: int, holder: dict[str, Any]) -> None:
+    """Tell those who wait who holds a lock; without room for it the lock is held all the same."""
+    with contextlib.suppress(OSError):
+        write_text(descriptor, json.dumps(holder))
 
 
 def write_text(descriptor: int, text: str) -> None:

@@ -17,7 +17,14 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from conformance.ascend.lock_files import LockFolder, print_line, read_json, write_text
+import msgspec
+
+from conformance.ascend.lock_files import (
+    LockFolder,
+    print_line,
+    read_json,
+    write_text,
+)
 from conformance.ascend.tool_run import Survivor
 from conformance.errors import BoardError, ConformanceError
 
@@ -106,36 +113,47 @@ class MachineLocks:
             yield
 
     def mark_unusable(self, chip: Chip, survivors: Sequence[Survivor]) -> None:
-        """Keep a chip from being leased until the named processes are gone."""
-        text = json.dumps([asdict(survivor) for survivor in survivors])
+        """Keep a chip from being leased until the named processes are gone.
+
+        Raises:
+            BoardError: The mark cannot be written. What is left of it keeps the chip from being
+                leased too.
+        """
         descriptor = self._files.open(_unusable_name(chip))
         try:
-            write_text(descriptor, text)
+            write_text(descriptor, json.dumps([asdict(survivor) for survivor in survivors]))
+        except OSError as error:
+            raise BoardError(
+                f"a tool on the chip cannot be killed, and that cannot be noted: {error.strerror}",
+                got=_told(survivors),
+                expected="room for the note",
+                where={"NPU": chip[0], "chip": chip[1], "file": self._unusable_path(chip)},
+                next_step="make room, use another chip with --chips=, or restart the machine",
+            ) from None
         finally:
             os.close(descriptor)
 
-    def users_that_cannot_be_killed(self, chip: Chip) -> tuple[Survivor, ...]:
-        """Return the processes that keep a chip from being used and still run."""
-        path = self.folder / f"{_unusable_name(chip)}.lock"
+    def unusable(self, chip: Chip) -> BoardError | None:
+        """Return why a chip must not be used: a tool on it could not be killed and still runs."""
+        path = self._unusable_path(chip)
         if not path.exists():
-            return ()
+            return None
         descriptor = self._files.open(_unusable_name(chip))
         try:
-            noted = read_json(descriptor)
+            survivors = msgspec.convert(read_json(descriptor), list[Survivor])
+        except msgspec.ValidationError as error:
+            return _unreadable(chip, path, error)
         finally:
             os.close(descriptor)
-        survivors = [Survivor(**facts) for facts in noted] if isinstance(noted, list) else []
-        return tuple(survivor for survivor in survivors if survivor.is_running())
+        stuck = [survivor for survivor in survivors if survivor.is_running()]
+        return _stuck(chip, stuck) if stuck else None
+
+    def _unusable_path(self, chip: Chip) -> Path:
+        return self.folder / f"{_unusable_name(chip)}.lock"
 
     def _refuse_unusable(self, chip: Chip) -> None:
-        if stuck := self.users_that_cannot_be_killed(chip):
-            raise BoardError(
-                "chip is used by a tool that could not be killed",
-                got="; ".join(f"{s.pid} ({s.state}) {s.command}" for s in stuck),
-                expected="no process on it",
-                where={"NPU": chip[0], "chip": chip[1]},
-                next_step="use another chip with --chips=, or restart the machine",
-            )
+        if error := self.unusable(chip):
+            raise error
 
     @contextlib.contextmanager
     def _ranked(self, rank: Rank) -> Iterator[None]:
@@ -159,3 +177,28 @@ def _name(chip: Chip) -> str:
 
 def _unusable_name(chip: Chip) -> str:
     return f"{_name(chip)}-unusable"
+
+
+def _told(survivors: Sequence[Survivor]) -> str:
+    return "; ".join(f"{s.pid} ({s.state}) {s.command}" for s in survivors)
+
+
+def _stuck(chip: Chip, stuck: Sequence[Survivor]) -> BoardError:
+    return BoardError(
+        "chip is used by a tool that could not be killed",
+        got=_told(stuck),
+        expected="no process on it",
+        where={"NPU": chip[0], "chip": chip[1]},
+        next_step="use another chip with --chips=, or restart the machine",
+    )
+
+
+def _unreadable(chip: Chip, path: Path, error: msgspec.ValidationError) -> BoardError:
+    return BoardError(
+        "chip may be used by a tool that could not be killed: the note about it is damaged",
+        got=error,
+        expected="a list of processes",
+        where={"NPU": chip[0], "chip": chip[1], "file": path},
+        next_step=f"see that no process uses the chip and have {path} removed, or use another "
+        "chip with --chips=",
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+
+import psutil
 
 from conformance.ascend.devices import Device
 from conformance.ascend.npu_table import Chip, NpuTable
@@ -103,6 +106,8 @@ def first_idle(
     devices: Sequence[Device],
     read_table: Callable[[], NpuTable],
     *,
+    taken: Mapping[Device, str] = MappingProxyType({}),
+    own_pids: Collection[int] = (),
     between_s: float = BETWEEN_SAMPLES_S,
 ) -> tuple[Device, ChipUse]:
     """Return the first healthy device that nobody uses, else the first of which nothing is known.
@@ -110,49 +115,73 @@ def first_idle(
     Args:
         devices: What ACL sees, by rising id.
         read_table: Asks npu-smi; ``NpuSmi.table``.
+        taken: Devices that must be passed over, even if they are idle just now, each with why.
+        own_pids: Processes that do not count, because they are this suite's.
         between_s: Seconds between two looks where there is no process table.
 
     Raises:
-        NoFreeChipError: Every device is in use or not healthy; says by whom and why.
+        NoFreeChipError: Every device is in use, taken or not healthy; says by whom and why.
     """
     found: list[tuple[Device, ChipUse]] = []
-    for device in devices:
+    for device in sorted(devices, key=lambda device: device in taken):
         if device.chip.health.usable:
-            use = chip_use(read_table, device.chip.key, between_s=between_s)
-            if use.occupancy is Occupancy.IDLE:
+            use = chip_use(read_table, device.chip.key, own_pids=own_pids, between_s=between_s)
+            if use.occupancy is Occupancy.IDLE and device not in taken:
                 return device, use
             found.append((device, use))
     for device, use in found:
-        if use.occupancy is Occupancy.UNKNOWN:
+        if use.occupancy is Occupancy.UNKNOWN and device not in taken:
             return device, use
     sick = [f"{d.chip}: {d.chip.health}" for d in devices if not d.chip.health.usable]
+    used = [f"{d.chip}: {', '.join(filter(None, (use.detail, taken.get(d))))}" for d, use in found]
     raise NoFreeChipError(
         "no chip is free",
-        got="; ".join([*sick, *(f"{device.chip}: {use.detail}" for device, use in found)]),
+        got="; ".join([*sick, *used]),
         expected="a healthy chip without a process on it",
         next_step="end what runs there, or wait for it",
     )
 
 
+def process_tree(root_pid: int) -> frozenset[int]:
+    """Return a process and all below it; none if it is gone.
+
+    Tools stay below the suite: their supervisor adopts what leaves its parent.
+    """
+    try:
+        below = psutil.Process(root_pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return frozenset()
+    return frozenset({root_pid, *(process.pid for process in below)})
+
+
 def use_from_samples(seen: Sequence[Chip]) -> ChipUse:
     """Judge a chip by its AICore load and memory over some seconds.
 
-    Any load, or memory that moves by more than 1 % of the total, is somebody's work. Where npu-smi
-    does not say the load, nothing is known: steady memory alone may be a model at rest.
+    Any load, or memory that moves by more than 1 % of the total, is somebody's work. A 910 has its
+    memory in the column HBM-Usage, and 0 of 0 in the other. Where npu-smi does not say the load,
+    nothing is known: steady memory alone may be a model at rest.
     """
     loads = [chip.aicore_pct for chip in seen]
-    memory = [chip.memory_mb for chip in seen if chip.memory_mb]
-    detail = f"AICore load {loads} %, memory {[used for used, _ in memory]} MB"
-    total = max((total for _, total in memory), default=0.0)
-    spread = max((used for used, _ in memory), default=0.0) - min(
-        (used for used, _ in memory), default=0.0
-    )
-    moved = total > 0 and 100 * spread / total > MEMORY_NOISE_PCT
-    if moved or any(loads):
+    memory, hbm = _stated(chip.memory_mb for chip in seen), _stated(chip.hbm_mb for chip in seen)
+    detail = f"AICore load {loads} %, memory {[used for used, _ in memory or hbm]} MB"
+    if memory and hbm:
+        detail += f", HBM {[used for used, _ in hbm]} MB"
+    if _moved(memory) or _moved(hbm) or any(loads):
         return ChipUse(Occupancy.BUSY, detail)
-    if None in loads or len(memory) < len(seen):
+    if None in loads or max(len(memory), len(hbm)) < len(seen):
         return ChipUse(Occupancy.UNKNOWN, f"no process table and no full answer: {detail}")
     return ChipUse(Occupancy.IDLE, detail)
+
+
+def _stated(pairs: Iterable[tuple[float, float] | None]) -> list[tuple[float, float]]:
+    """Return (used, total) as far as npu-smi says it; 0 of 0 says nothing."""
+    return [pair for pair in pairs if pair and pair[1]]
+
+
+def _moved(memory: Sequence[tuple[float, float]]) -> bool:
+    used = [used for used, _ in memory]
+    total = max((total for _, total in memory), default=0.0)
+    return total > 0 and 100 * (max(used) - min(used)) / total > MEMORY_NOISE_PCT
 
 
 def _listed(table: NpuTable, key: tuple[int, int]) -> Chip:

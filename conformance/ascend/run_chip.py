@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from conformance.ascend.occupancy import (
     Occupancy,
     chip_use,
     first_idle,
+    process_tree,
 )
 from conformance.errors import BoardError
 
@@ -55,22 +57,29 @@ class RunChip:
         read_table: Asks npu-smi; ``NpuSmi.table``.
         locks: The machine's locks.
         choice: What to choose from.
+        root_pid: The process above all workers and tools of the run; default: this one.
     """
 
     def __init__(
-        self, read_table: Callable[[], NpuTable], locks: MachineLocks, choice: ChipChoice
+        self,
+        read_table: Callable[[], NpuTable],
+        locks: MachineLocks,
+        choice: ChipChoice,
+        root_pid: int | None = None,
     ) -> None:
         self._read = read_table
         self._locks = locks
         self._choice = choice
+        self._root_pid = root_pid or os.getpid()
 
     @cached_property
     def device(self) -> Device:
         """The chip that the whole run uses; its workers agree on it through the run's folder.
 
         One batch size on another chip than the next would mistake a bad chip for a bad batch size.
-        A single chip of ``--chips=`` is used as it is; of several the first idle one. Where all
-        are busy and another suite leases one of them, the run waits for it.
+        A single chip of ``--chips=`` is used as it is; of several the first idle one that no other
+        suite leases and no unkillable tool uses. Where there is none and another suite leases one
+        of them, the run waits for it.
 
         Raises:
             BoardError: The wanted chip does not exist, no chip is healthy and idle, or another
@@ -90,18 +99,20 @@ class RunChip:
         return chosen
 
     def _first_free(self, devices: Sequence[Device]) -> Device:
-        """Return the first idle device, waiting as long as another suite leases one."""
+        """Return the first idle device that is free, waiting while another suite leases one."""
         limit, told = time.monotonic() + self._choice.wait_s, ""
         last_look = False
         while True:
-            holders = "; ".join(self._holders(devices))
+            leased = self._leased(devices)
+            holders = "; ".join(f"{device.chip} is {why}" for device, why in leased.items())
+            taken, own = leased | self._unusable(devices), process_tree(self._root_pid)
             try:
-                return first_idle(devices, self._read)[0]
+                return first_idle(devices, self._read, taken=taken, own_pids=own)[0]
             except NoFreeChipError as error:
                 if last_look and not holders:
                     raise
                 if time.monotonic() >= limit:
-                    raise self._still_leased(error, holders) from None
+                    raise self._still_leased(error) from None
             if holders and holders != told:
                 self._choice.say(f"waiting for a chip, {self._at_most}: {holders}")
                 told = holders
@@ -112,18 +123,25 @@ class RunChip:
     def _at_most(self) -> str:
         return f"at most {self._choice.wait_s / 3600:.3g} h"
 
-    def _still_leased(self, error: NoFreeChipError, holders: str) -> BoardError:
+    def _still_leased(self, error: NoFreeChipError) -> BoardError:
         return BoardError(
             "no chip became free",
-            got=f"{error.got}; {holders}",
+            got=error.got,
             expected=f"{error.expected}, after {self._at_most}",
             next_step="wait until the other suite has ended, or use other chips with --chips=",
         )
 
-    def _holders(self, devices: Sequence[Device]) -> list[str]:
-        """Name who leases the devices."""
-        held = ((device, self._locks.holder(device.chip.key)) for device in devices)
-        return [f"{device.chip} is leased by {holder}" for device, holder in held if holder]
+    def _leased(self, devices: Sequence[Device]) -> dict[Device, str]:
+        """Name who leases the devices; one that nothing may run on is not worth a wait."""
+        usable = [device for device in devices if device.chip.health.usable]
+        usable = [device for device in usable if not self._locks.unusable(device.chip.key)]
+        held = {device: self._locks.holder(device.chip.key) for device in usable}
+        return {device: f"leased by {holder}" for device, holder in held.items() if holder}
+
+    def _unusable(self, devices: Sequence[Device]) -> dict[Device, str]:
+        """Tell which of the devices an unkillable tool uses."""
+        errors = {device: self._locks.unusable(device.chip.key) for device in devices}
+        return {device: f"{error.what}: {error.got}" for device, error in errors.items() if error}
 
     def spoils_timing(self) -> str:
         """Return why the chip cannot be timed right now; empty if nothing speaks against it.
@@ -152,7 +170,7 @@ class RunChip:
             return tables[-1]
 
         key = self.device.chip.key
-        use = chip_use(read, key)
+        use = chip_use(read, key, own_pids=process_tree(self._root_pid))
         chip = next(chip for chip in tables[-1].chips if chip.key == key)
         require_usable(chip)
         return chip, use

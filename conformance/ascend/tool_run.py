@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import psutil
 
 from conformance.errors import ToolError
@@ -25,7 +26,7 @@ class Survivor:
         state: What the kernel says of it, such as ``disk-sleep``.
     """
 
-    pid: int
+    pid: Annotated[int, msgspec.Meta(gt=0)]
     started_at: float
     command: str
     state: str
@@ -78,6 +79,11 @@ class Run:
         return self.ended_by == "time limit"
 
     @property
+    def killed(self) -> bool:
+        """Whether a signal ended it; a shell in between tells that by a status above 128."""
+        return _signal_number(self.status) != 0
+
+    @property
     def text(self) -> str:
         """What it printed, errors after the rest; of a huge log only the last part."""
         return _tail(self.stdout_path) + _tail(self.stderr_path)
@@ -126,7 +132,7 @@ class Run:
                 expected="a tool that ends when it is killed",
                 next_step="do not use its chip until these processes are gone",
             )
-        if self.timed_out or _signal_number(self.status):
+        if self.timed_out or self.killed:
             raise self.error(f"{tool} did not end by itself", expected="a tool that ends by itself")
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,19 +59,37 @@ def require_program(name: str, environment: VendorEnvironment) -> Path:
     """
     if found := find_program(name, environment):
         return found
-    lame = [str(path) for path in _on_path(name, environment) if path.is_file()]
+    lame = list(programs_named(name, path_folders(environment.path)))
     raise ToolError(
         f"{name} is not executable" if lame else f"{name} is missing",
-        got=", ".join(lame) or environment.path or "an empty PATH",
+        got=", ".join(map(str, lame)) or environment.path or "an empty PATH",
         expected=f"an executable {name} on PATH",
         where={"set_env.sh": environment.set_env or environment.origin},
-        next_step=f"chmod +x {lame[0]}" if lame else "install CANN, or source its set_env.sh first",
+        next_step=remedy(lame[0]) if lame else "install CANN, or source its set_env.sh first",
     )
 
 
-def _on_path(name: str, environment: VendorEnvironment) -> Iterator[Path]:
-    folders = environment.path.split(os.pathsep)
-    return (Path(folder) / name for folder in folders if folder)
+def programs_named(name: str, folders: Iterable[Path]) -> Iterator[Path]:
+    """Yield what bears that name in the folders, be it executable, closed to us or a broken link.
+
+    A folder of that name is no program: CANN has one called ``atc``.
+    """
+    for path in (folder / name for folder in folders):
+        # Path.is_dir raises where a link leads to a place that is closed to us, before Python 3.12.
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112 - see above
+            yield path
+
+
+def path_folders(path: str) -> list[Path]:
+    """Return the folders of a PATH."""
+    return [Path(folder) for folder in path.split(os.pathsep) if folder]
+
+
+def remedy(lame: Path) -> str:
+    """Say what to do about a program that cannot be executed."""
+    if lame.is_symlink() and not os.access(lame, os.F_OK):
+        return f"repair or remove {lame}, a link that leads nowhere"
+    return f"chmod +x {lame}, or run as a user who may execute it"
 
 
 def benchmark_name() -> str:
@@ -128,7 +146,8 @@ def find_ascend_python(
             where={"interpreter": given},
             next_step="correct --ascend-python=, or install ais_bench for it",
         )
-    candidates = dict.fromkeys(_on_path("python3", environment))
+    folders = path_folders(environment.path)
+    candidates = dict.fromkeys(programs_named("python3", folders))
     tried = (_try_python(path, environment) for path in candidates if _usable(path))
     return next((found for found in tried if isinstance(found, AscendPython)), None)
 
