@@ -19,6 +19,7 @@ from conformance.build_checkpoint import CHECKPOINT_FILE
 from conformance.config import SAMPLE, RunConfig
 from conformance.float16 import allowed_error
 from conformance.imagenet.labels import LABEL_FILE
+from conformance.independent_inputs import independent_digests
 from conformance.measure import Measurer
 from conformance.spec import load_spec
 
@@ -97,6 +98,7 @@ def fill_store(
     for spec in map(load_spec, config.model):
         builder.onnx_model(spec)
         Measurer(builder, run_folder).reference(spec)
+        independent_digests(builder, spec)
         allowed_error(builder, spec)
     for artifact in builder.store.opened:
         _copy_artifact(artifact, builder.store.root, folder / "store")

@@ -34,14 +34,22 @@ from conformance.spec import ModelSpec
 PURE_LOOPS = 50
 FACTS_FILE = "facts.json"
 SCORES_FILE = "scores.npy"
+INPUTS_FILE = "inputs.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class OmMeasurement:
-    """Scores and speed of one ``.om``."""
+    """Scores and speed of one ``.om``.
+
+    Attributes:
+        predictions: Its scores.
+        facts: Its speed, and what else was found.
+        inputs: The sha256 of each input's file as the tool was given it, in the images' order.
+    """
 
     predictions: Predictions
     facts: OmFacts
+    inputs: tuple[str, ...]
 
 
 class OmMeasurer:
@@ -106,7 +114,8 @@ class OmMeasurer:
                 self._measure(folder, spec, key, tool)
         scores = np.load(folder / SCORES_FILE, allow_pickle=False)
         predictions = Predictions(dataset.names, scores, dataset.labels)
-        return OmMeasurement(predictions, _read_facts(folder))
+        inputs = msgspec.json.decode((folder / INPUTS_FILE).read_bytes(), type=tuple[str, ...])
+        return OmMeasurement(predictions, _read_facts(folder), inputs)
 
     def _measure(self, folder: Path, spec: ModelSpec, key: OmKey, tool: ToolName) -> None:
         om = self._om_builder.om_model(spec, key)
@@ -116,6 +125,7 @@ class OmMeasurer:
         run = runner.run(om.path, spec, dataset, key.batch, key.variant)
         self._host.demand_expected(run.emulated, f"{tool} with {om.path}")
         np.save(folder / SCORES_FILE, run.predictions.scores, allow_pickle=False)
+        (folder / INPUTS_FILE).write_bytes(msgspec.json.encode(run.inputs_sha256))
         self._record(spec, key, tool, run, om.sha256)
         _write_facts(folder, self._facts(tool, run, first_reason(spoiled), om.sha256))
 

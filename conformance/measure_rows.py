@@ -6,7 +6,7 @@ It belongs to one run, is shared by the run's workers, and is not timed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from conformance.ascend.locks import WAIT_S
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.input_digest import demand_same_inputs
 from conformance.measure import share_of_cores
 from conformance.measure_om import SCORES_FILE, OmMeasurer
 from conformance.metrics.row_trial import RowMeasurement, RowTrial
@@ -64,9 +65,14 @@ class RowMeasurer:
         images = self._builder.dataset(spec)
         chosen = images.subset(min(key.batch, len(images)))
         trial = RowTrial(key.batch, chosen.names)
+        rows = laid_out(trial, chosen)
+        inputs = dict(
+            zip(images.names, self._om_measurer.dataset_run(spec, key, tool).inputs, strict=True)
+        )
+        fed = [inputs[chosen.names[picture]] for picture in trial.rows]
         with FileLock(folder / "measured.lock"):
             if not (folder / SCORES_FILE).exists():
-                scores = self._measure(folder, spec, key, tool, laid_out(trial, chosen))
+                scores = self._measure(folder, spec, key, tool, rows, fed)
                 unfinished = folder / f"{SCORES_FILE}.unfinished"
                 with unfinished.open("wb") as stream:
                     np.save(stream, scores, allow_pickle=False)
@@ -74,7 +80,13 @@ class RowMeasurer:
         return RowMeasurement(trial, np.load(folder / SCORES_FILE, allow_pickle=False))
 
     def _measure(
-        self, folder: Path, spec: ModelSpec, key: OmKey, tool: ToolName, rows: Dataset
+        self,
+        folder: Path,
+        spec: ModelSpec,
+        key: OmKey,
+        tool: ToolName,
+        rows: Dataset,
+        fed: Sequence[str],
     ) -> Scores:
         om = self._om_builder.om_model(spec, key)
         runner = OmRunner(
@@ -87,6 +99,7 @@ class RowMeasurer:
         )
         run = runner.run(om.path, spec, rows, key.batch, key.variant)
         self._host.demand_expected(run.emulated, f"{tool} with {om.path}")
+        demand_same_inputs(rows.images, run.inputs_sha256, fed)
         return run.predictions.scores
 
     @contextmanager

@@ -511,6 +511,36 @@ def pixels_not_divided(scene: Scene) -> MORE:  # noqa: ARG001 - as above
     return _prepared("normalised", lambda planes: lambda *given: planes(*given) * np.float32(255))
 
 
+def _written(prepare: Callable[[Any], Any]) -> MORE:
+    """Replace what is written for the inference tool alone; engines in memory are fed as ever."""
+    replace("conformance.imagenet.input_files", "prepare_file", prepare)
+    return []
+
+
+@cause
+def written_inputs_shifted(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    from conformance.imagenet.deviations import Deviation, deviant_steps
+
+    def shifted(path: Path, preprocess: Any, kind: str) -> Any:
+        steps = deviant_steps(path, preprocess, Deviation("shifted", "crop", shift=1))
+        return steps.normalise if kind == "float32" else steps.uint8
+
+    return _written(lambda _: shifted)
+
+
+@cause
+def written_inputs_with_one_wrong_bit(scene: Scene) -> MORE:  # noqa: ARG001 - as above
+    def spoiling(prepare: Any) -> Any:
+        def spoilt(path: Path, *given: Any) -> Any:
+            made = prepare(path, *given).copy()
+            made.reshape(-1).view(np.uint8)[5] ^= 1
+            return made
+
+        return spoilt
+
+    return _written(spoiling)
+
+
 # --- dataset --------------------------------------------------------------------------------------
 
 

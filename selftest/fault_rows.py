@@ -36,6 +36,7 @@ class Row:
         says: What the check's message must contain, so that a reader knows the cause;
             ``{first}``, ``{second}`` and ``{last}`` stand for the photographs' stems.
         cause: What goes wrong on the host; empty for a fault of the board.
+        test: The test of one ``.om`` that must catch it, where another states the check too.
         om: Which ``.om`` the test is about, such as ``bs16-tuned``.
         batch: Batch sizes of the run.
         fresh: Kinds of artifacts that the store must not have yet.
@@ -51,6 +52,7 @@ class Row:
     status: Status
     says: str
     cause: str = ""
+    test: str = ""
     om: str = "bs16"
     batch: str = "1,16"
     fresh: tuple[str, ...] = ()
@@ -62,8 +64,14 @@ class Row:
     def node(self) -> str:
         """The test that makes the check, for pytest."""
         suffix = f"[{MODEL}-{self.om}]" if self.check.startswith(OF_ONE_OM + OF_ONE_BATCH) else ""
+        if self.test:
+            return next(
+                f"{node}[{MODEL}-{self.om}]"
+                for node in stating()[self.check]
+                if node.endswith(f"::{self.test}")
+            )
         of_one_pool = self.check.startswith(OF_ONE_POOL)
-        return stated_by()[self.check] + (f"[x1-bs1-{MODEL}]" if of_one_pool else suffix)
+        return stating()[self.check][0] + (f"[x1-bs1-{MODEL}]" if of_one_pool else suffix)
 
 
 @cache
@@ -89,14 +97,14 @@ def _row(table: dict[str, object]) -> Row:
 
 
 @cache
-def stated_by() -> dict[str, str]:
-    """Return the test that states each check, as ``tests/FILE.py::NAME``."""
-    return {
-        check_id: f"tests/{path.name}::{function}"
-        for path in sorted((ROOT / "tests").glob("test_*.py"))
-        for function, check_ids in _stated_in(path)
-        for check_id in check_ids
-    }
+def stating() -> dict[str, list[str]]:
+    """Return the tests that state each check, in their order, as ``tests/FILE.py::NAME``."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for function, check_ids in _stated_in(path):
+            for check_id in check_ids:
+                found.setdefault(check_id, []).append(f"tests/{path.name}::{function}")
+    return found
 
 
 def _stated_in(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -12,7 +12,7 @@ import pytest
 from conformance.check import Status
 from emulator import known_faults
 from selftest.fault_matrix_runs import FaultBench, Outcome, make_bench
-from selftest.fault_rows import Row, known_rows, stated_by
+from selftest.fault_rows import Row, known_rows, stating
 from selftest.fault_server import fault_server
 
 SEEDS = int(os.environ.get("FAULT_SEEDS", "3"))
@@ -110,6 +110,6 @@ def test_every_stage_has_rows() -> None:
 
 @pytest.mark.parametrize("row", known_rows().values(), ids=lambda row: row.name)
 def test_every_row_names_a_check_that_a_test_states(row: Row) -> None:
-    assert row.check in stated_by()
+    assert row.check in stating()
     assert len(row.says) > 3
     assert row.symptom

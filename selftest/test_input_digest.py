@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conformance.errors import DatasetError
-from conformance.imagenet import preprocess
+from conformance.errors import ConfigError, DatasetError
+from conformance.imagenet import input_cause, preprocess
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset
 from conformance.imagenet.deviations import CORRECT, DEVIATIONS, Deviation, deviant_steps
-from conformance.imagenet.independent import Tensor
+from conformance.imagenet.digests import sha256_of_files
+from conformance.imagenet.independent import Tensor, digests_of_chunk
 from conformance.imagenet.input_digest import (
     InputComparison,
-    compare_input_files,
+    compare_input_digests,
     compare_inputs,
+    demand_same_inputs,
 )
 from conformance.imagenet.input_files import write_inputs
 from conformance.imagenet.preprocess import Prepared, prepare_file
+from conformance.imagenet.steps import content_sha256
 from conformance.spec import load_spec
 from selftest.photographs import PHOTOGRAPHS, drawn, needs_photographs, real_photographs
 
@@ -84,16 +87,23 @@ def test_swapped_images_are_found(pictures: Dataset) -> None:
     assert len(compared(pictures, lambda path: correct(turned[path])).differing) == 3
 
 
+def compared_files(pictures: Dataset, paths: Sequence[Path], kind: Prepared) -> InputComparison:
+    made = digests_of_chunk(pictures.images, SPEC)
+    expected = [float32 if kind == "float32" else uint8 for float32, uint8 in made]
+    return compare_input_digests(pictures.images, sha256_of_files(paths), expected, SPEC, kind)
+
+
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 def test_files_are_compared(pictures: Dataset, tmp_path: Path, kind: Prepared) -> None:
     paths = write_inputs(pictures.images, tmp_path, SPEC, kind)
-    files = dict(zip(pictures.names, paths, strict=True))
-    assert compare_input_files(pictures.images, files, SPEC, kind).differing == ()
+    assert compared_files(pictures, paths, kind).differing == ()
     content = bytearray(paths[2].read_bytes())
     content[1000] ^= 1
     paths[2].write_bytes(content)
-    found = compare_input_files(pictures.images, files, SPEC, kind)
+    found = compared_files(pictures, paths, kind)
     assert [difference.name for difference in found.differing] == [pictures.names[2]]
+    assert "1 of 3 inputs differ" in found.describe()
+    assert found.cause.startswith("first step that differs: feeding")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0" * 602_116, b"\0" * 602_111])
@@ -101,18 +111,53 @@ def test_a_missing_or_wrong_file_is_named(
     pictures: Dataset, tmp_path: Path, content: bytes | None
 ) -> None:
     paths = write_inputs(pictures.images, tmp_path, SPEC, "float32")
-    files = dict(zip(pictures.names, paths, strict=True))
     if content is None:
-        del files[pictures.names[1]]
-    else:
-        paths[1].write_bytes(content)
+        paths[1].unlink()
+        with pytest.raises(DatasetError, match=paths[1].name):
+            compared_files(pictures, paths, "float32")
+        return
+    paths[1].write_bytes(content)
+    found = compared_files(pictures, paths, "float32")
+    assert [difference.name for difference in found.differing] == [pictures.names[1]]
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_every_image_needs_the_digest_of_one_file(pictures: Dataset, count: int) -> None:
+    for fed, expected in ((count, 3), (3, count)):
+        with pytest.raises(DatasetError, match="do not belong together"):
+            compare_input_digests(pictures.images, ["0"] * fed, ["0"] * expected, SPEC, "uint8")
+
+
+def test_inputs_of_a_later_run_are_those_of_the_first(pictures: Dataset) -> None:
+    demand_same_inputs(pictures.images, ["a", "b", "c"], ["a", "b", "c"])
     with pytest.raises(DatasetError, match=pictures.names[1]):
-        compare_input_files(pictures.images, files, SPEC, "float32")
+        demand_same_inputs(pictures.images, ["a", "B", "c"], ["a", "b", "c"])
+    with pytest.raises(DatasetError, match="do not belong together"):
+        demand_same_inputs(pictures.images, ["a", "b"], ["a", "b"])
 
 
-def test_a_file_of_no_image_is_named(pictures: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"x\.JPEG"):
-        compare_input_files(pictures.images, {"x.JPEG": tmp_path}, SPEC, "float32")
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_the_deviation_of_files_is_named(pictures: Dataset, kind: Prepared) -> None:
+    shifted = next(deviation for deviation in DEVIATIONS if deviation.shift)
+    last = "normalise" if kind == "float32" else "uint8"
+    made = [deviant_steps(image.path, SPEC, shifted) for image in pictures.images]
+    fed = [content_sha256(getattr(steps, last)) for steps in made]
+    found = compare_input_digests(pictures.images, fed, ["0"] * 3, SPEC, kind)
+    assert "crop, like «crop one pixel to the right»" in found.describe()
+
+
+def test_without_torchvision_the_cause_says_so(
+    pictures: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_given: object) -> None:
+        raise ConfigError("torchvision cannot be imported")
+
+    planes = preprocess.crop_planes
+    monkeypatch.setattr(preprocess, "crop_planes", lambda *given: planes(*given) // 2)
+    monkeypatch.setattr(input_cause, "independent_steps", missing)
+    fed = [content_sha256(correct(image.path)) for image in pictures.images]
+    found = compare_input_digests(pictures.images, fed, ["0"] * 3, SPEC, "float32")
+    assert "not known without torchvision" in found.cause
 
 
 def test_comparing_nothing_is_an_error() -> None:

@@ -5,27 +5,34 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import psutil
 import pytest
 
+from conformance import measure_om, measure_rows
 from conformance.ascend import run_chip
 from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
 from conformance.check import Status
-from conformance.errors import BoardError, DumpError, ToolError
+from conformance.errors import BoardError, DatasetError, DumpError, ToolError
 from conformance.evidence.facts import gather
+from conformance.imagenet.checks import fed_files_check
 from conformance.imagenet.dataset import Dataset
-from conformance.imagenet.preprocess import open_rgb, prepare_image
+from conformance.imagenet.independent import digests_of_chunk
+from conformance.imagenet.preprocess import open_rgb, prepare_file, prepare_image
 from conformance.manifests import file_sha256
 from conformance.measure_om import OmMeasurement, OmMeasurer
+from conformance.measure_rows import RowMeasurer
 from conformance.metrics.round_checks import regression_check
 from conformance.om_key import OmKey
 from conformance.runners import om_runner
 from conformance.runners.om_facts import Regression
+from conformance.runners.om_runner import INPUT_OF
+from conformance.spec import Variant
 from conformance.time_om import OmTimer
 from selftest.emulated import classifier
 from selftest.hosts import Machine, SmallBuilder, machine, small_spec
@@ -101,6 +108,62 @@ def test_outputs_and_performance_files_leave_their_digests(place: Machine) -> No
     lines = [f"{file_sha256(path)}  {path.name.partition('-')[2]}\n" for path in files]
     assert kinds["performance"] == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert kinds["dumps"] not in {kinds["performance"], hashlib.sha256().hexdigest()}
+
+
+@pytest.mark.parametrize("variant", ["float32", "aipp"])
+def test_every_file_that_the_tool_gets_leaves_its_digest(place: Machine, variant: Variant) -> None:
+    it = measurer(place)
+    found = it.dataset_run(SPEC, OmKey(2, variant), "benchmark")
+    images = drawn(place.folder / "images", IMAGES, (40, 30))
+    expected = [
+        float32 if variant == "float32" else uint8
+        for float32, uint8 in digests_of_chunk(images.images, SPEC.preprocess)
+    ]
+    assert list(found.inputs) == expected
+    check = fed_files_check(images, SPEC, INPUT_OF[variant], found.inputs, expected)
+    assert check.status is Status.PASS
+
+
+def other_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files for the tool be written with one bit changed from now on."""
+
+    def spoilt(*given: Any) -> Any:
+        made = prepare_file(*given).copy()
+        made.reshape(-1).view(np.uint8)[5] ^= 1
+        return made
+
+    monkeypatch.setattr("conformance.imagenet.input_files.prepare_file", spoilt)
+    monkeypatch.setattr(measure_om, "share_of_cores", lambda: 1)
+    monkeypatch.setattr(measure_rows, "share_of_cores", lambda: 1)
+
+
+def test_spoilt_files_fail_the_digest(place: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_inputs(monkeypatch)
+    it = measurer(place)
+    found = it.dataset_run(SPEC, OmKey(2), "benchmark")
+    images = drawn(place.folder / "images", IMAGES, (40, 30))
+    expected = [float32 for float32, _ in digests_of_chunk(images.images, SPEC.preprocess)]
+    check = fed_files_check(images, SPEC, "float32", found.inputs, expected)
+    assert (check.status, check.value) == (Status.FAIL, IMAGES)
+
+
+def test_rounds_and_rows_are_given_what_the_accuracy_run_was(
+    place: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, key = timer(place), OmKey(2)
+    it.timed_run(SPEC, key, "Ascend310")
+    host = place.host()
+    builder = DrawnBuilder(host.config, place.folder / "run")
+    builder.images = drawn(place.folder / "images", IMAGES, (40, 30))
+    oms = OmBuilder(builder, host)
+    om_measurer = OmMeasurer(builder, oms, host, place.folder / "run")
+    rows = RowMeasurer(builder, oms, om_measurer, host, place.folder / "run")
+    other_inputs(monkeypatch)
+    (om,) = (place.folder / "store").rglob("*.om")
+    with pytest.raises(DatasetError, match="not those that the accuracy run was given"):
+        it.regression(SPEC, key, "Ascend310", om)
+    with pytest.raises(DatasetError, match="not those that the accuracy run was given"):
+        rows.row_run(SPEC, key, "benchmark")
 
 
 def test_one_worker_measures_and_the_others_read(place: Machine) -> None:

@@ -13,7 +13,7 @@ from conformance.check import Check, Direction, Status
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Evidence
 from conformance.evidence.bundle_files import read_evidence
-from conformance.evidence.gate import Gates, Requirement, read_gates, required
+from conformance.evidence.gate import GATES_FILE, Gates, Requirement, read_gates, required
 from conformance.evidence.joining import demand_one_subject
 from conformance.evidence.verdict import Verdict, decide
 from selftest.made_bundles import MODEL, SPECS, load_gates, make_bundle, relaxed_gates
@@ -94,6 +94,31 @@ def test_every_required_check_is_missed(good: Evidence, gates: Gates, check_id: 
     decision = decide([left], gates, "release", SPECS)
     assert decision.verdict == Verdict.INSUFFICIENT
     assert decision.reasons[0].startswith(f"missing: {check_id} [{MODEL}")
+
+
+@pytest.mark.parametrize(
+    ("of_one_om", "missing"),
+    [(False, "[squeezenet1_1]"), (True, "[squeezenet1_1 batch=1 tuned=no]")],
+)
+def test_a_check_of_one_om_does_not_stand_for_one_of_the_model(
+    good: Evidence, gates: Gates, of_one_om: bool, missing: str
+) -> None:
+    checks = tuple(
+        made
+        for made in good.checks
+        if made.check.id != "input.digest" or ("batch" in made.check.coordinates) != of_one_om
+    )
+    decision = decide([msgspec.structs.replace(good, checks=checks)], gates, "release", SPECS)
+    assert decision.verdict == Verdict.INSUFFICIENT
+    assert decision.reasons[0].startswith(f"missing: input.digest {missing}")
+
+
+def test_two_rows_may_not_ask_for_a_check_at_the_same_places(tmp_path: Path) -> None:
+    path = tmp_path / "gates.toml"
+    text = GATES_FILE.read_text("utf-8")
+    path.write_text(text.replace('ids = ["om.images"]', 'ids = ["om.images", "input.digest"]'))
+    with pytest.raises(EvidenceError, match=r"input\.digest in more than one row"):
+        read_gates(path)
 
 
 def test_a_model_left_out_is_missed(good: Evidence, gates: Gates) -> None:

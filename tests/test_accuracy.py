@@ -8,14 +8,16 @@ import pytest
 
 from conformance.build import Builder
 from conformance.float16 import AllowedError
-from conformance.imagenet.checks import dataset_checks, input_digest_check
+from conformance.imagenet.checks import dataset_checks, fed_files_check, input_digest_check
 from conformance.imagenet.passport_checks import passport_check
+from conformance.independent_inputs import independent_digests
 from conformance.measure_om import OmMeasurement, OmMeasurer
 from conformance.measure_rows import RowMeasurer
 from conformance.metrics import accuracy, om_checks
 from conformance.metrics.batch_checks import batch_checks
 from conformance.metrics.topn import count_topn
 from conformance.om_key import OmKey
+from conformance.runners.om_runner import INPUT_OF
 from conformance.spec import ModelSpec
 from fixtures.board import UsedChip
 from fixtures.claims import Claim
@@ -47,7 +49,7 @@ def test_this_build_prepares_pictures_as_its_passport_says(spec: ModelSpec, clai
 def test_inputs_equal_an_independent_preparation(
     dataset: Dataset, spec: ModelSpec, claim: Claim
 ) -> None:
-    """Image by image, what is fed equals torchvision's own preparation of the same file."""
+    """Image by image, what engines in memory are fed equals torchvision's own preparation."""
     claim(input_digest_check(dataset, spec))
 
 
@@ -151,6 +153,20 @@ def test_om_infers_every_image(
 ) -> None:
     """The tool leaves one whole, fresh and finite result for each image, and nothing else."""
     claim(om_checks.images_check(measured(om_measurer, spec, om_key, chip.soc).predictions))
+
+
+@pytest.mark.npu
+@pytest.mark.every_variant
+@pytest.mark.states("input.digest")
+@pytest.mark.usefixtures("chip")
+def test_files_fed_to_the_chip_equal_an_independent_preparation(
+    om_measurement: OmMeasurement, builder: Builder, dataset: Dataset, spec: ModelSpec,
+    om_key: OmKey, claim: Claim,
+) -> None:  # fmt: skip
+    """Image by image, each file that the tool was given equals torchvision's own preparation."""
+    kind = INPUT_OF[om_key.variant]
+    expected = independent_digests(builder, spec)[kind]
+    claim(fed_files_check(dataset, spec, kind, om_measurement.inputs, expected))
 
 
 @pytest.mark.npu

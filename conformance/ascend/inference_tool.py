@@ -21,12 +21,14 @@ class Inputs:
             these.
         size_px: Width and height of an image.
         bytes_each: Size of each file: 602,112 for float32 3 x 224 x 224, 150,528 for uint8.
+        sha256: Digest of each file as it lies on the disk, in the images' order.
     """
 
     folder: Path
     info_file: Path
     size_px: tuple[int, int]
     bytes_each: int
+    sha256: tuple[str, ...] = ()
 
 
 class InferenceRun(Protocol):

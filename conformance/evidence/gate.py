@@ -76,6 +76,11 @@ class Row(_Table, frozen=True):
         return suite_bound(self.noise) if self.noise else 0.0
 
     @property
+    def by_batch(self) -> bool:
+        """Whether it asks for batch sizes one by one, and not for the model as a whole."""
+        return bool(self.batches or self.figures)
+
+    @property
     def must_be(self) -> str:
         """How the value has to lie to its bound; met exactly, unless a row says else."""
         return self.direction or ("equal to" if self.bound is not None else "")
@@ -90,13 +95,15 @@ class Gates(_Table, frozen=True):
     sha256: str = ""
 
     def row(self, check_id: str) -> Row | None:
-        """Return the row of a check, None if no gate knows it."""
+        """Return the first row of a check, None if no gate knows it."""
         return next((row for row in self.checks if check_id in row.ids), None)
 
 
 @dataclass(frozen=True)
 class Requirement:
     """One check at one place. A check meets it that agrees in every coordinate named here.
+
+    What was found of one batch size says nothing of the model as a whole, and does not meet it.
 
     Attributes:
         id: The check.
@@ -126,7 +133,7 @@ class Requirement:
 
     def is_about(self, check: Check) -> bool:
         """Whether a check is the required one, at this place."""
-        if self.unknown:
+        if self.unknown or ("batch" in check.coordinates and not self.row.by_batch):
             return False
         return check.id == self.id and self.coordinates.items() <= check.coordinates.items()
 
@@ -143,8 +150,10 @@ def read_gates(path: Path = GATES_FILE) -> Gates:
         gates = msgspec.convert(tomllib.loads(content.decode()), Gates, strict=True)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise _wrong(path, error) from None
-    ids = [check_id for row in gates.checks for check_id in row.ids]
-    if repeated := sorted({check_id for check_id in ids if ids.count(check_id) > 1}):
+    stated = [(check_id, row.by_batch) for row in gates.checks for check_id in row.ids]
+    if repeated := sorted(
+        {check_id for check_id, by in stated if stated.count((check_id, by)) > 1}
+    ):
         raise _wrong(path, f"{', '.join(repeated)} in more than one row")
     unknown = {name for row in gates.checks for name in row.gates} - set(gates.gates)
     if unknown:

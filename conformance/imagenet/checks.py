@@ -9,8 +9,13 @@ import msgspec
 from conformance.check import Check, Status, equal, recorded
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset, ImageClass, shortened
-from conformance.imagenet.input_digest import compare_inputs
+from conformance.imagenet.input_digest import (
+    InputComparison,
+    compare_input_digests,
+    compare_inputs,
+)
 from conformance.imagenet.parallel import usable_cores
+from conformance.imagenet.preprocess import Prepared
 from conformance.spec import ModelSpec
 
 BATCH = 16
@@ -61,12 +66,36 @@ def _duplicates_check(dataset: Dataset, contents: Sequence[str], basis: dict[str
 
 
 def input_digest_check(dataset: Dataset, spec: ModelSpec) -> Check:
-    """Every input is bit-equal to torchvision's own preparation of the same file."""
+    """Every input of an engine in memory is bit-equal to torchvision's own preparation."""
     batches = stream_batches(
         dataset.images, spec.preprocess, BATCH, workers=usable_cores(), title="inputs"
     )
     fed = (pair for batch in batches for pair in zip(batch.names, batch.tensors, strict=True))
-    found = compare_inputs(dataset.images, fed, spec.preprocess, "float32")
+    return _digest_check(compare_inputs(dataset.images, fed, spec.preprocess, "float32"))
+
+
+def fed_files_check(
+    dataset: Dataset,
+    spec: ModelSpec,
+    kind: Prepared,
+    fed: Sequence[str],
+    expected: Sequence[str],
+) -> Check:
+    """Every file that the inference tool was given is bit-equal to torchvision's own preparation.
+
+    Args:
+        dataset: The images.
+        spec: The model.
+        kind: What the files hold: ``float32``, or ``uint8`` for AIPP.
+        fed: The sha256 of each file as it lay on the disk, in the dataset's order.
+        expected: The sha256 of the independent preparation of each image, in the same order.
+    """
+    return _digest_check(
+        compare_input_digests(dataset.images, fed, expected, spec.preprocess, kind)
+    )
+
+
+def _digest_check(found: InputComparison) -> Check:
     return equal(
         "input.digest",
         len(found.differing),

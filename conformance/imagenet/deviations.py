@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from conformance.imagenet.steps import Step, Steps
+from conformance.imagenet.steps import Step, Steps, content_sha256
 from conformance.spec import Preprocess
 
 Floats = npt.NDArray[np.float32]
@@ -153,7 +153,7 @@ def _normalised(planes: Bytes, preprocess: Preprocess, deviation: Deviation) -> 
 
 
 def named_deviation(
-    made: Sequence[tuple[Path, bytes]],
+    made: Sequence[tuple[Path, str]],
     preprocess: Preprocess,
     step: Step,
     among: Sequence[Deviation] = DEVIATIONS,
@@ -161,7 +161,7 @@ def named_deviation(
     """Return the deviation that makes exactly this of every image, None if none does.
 
     Args:
-        made: Image files, and the bytes that a step made of each.
+        made: Image files, and the sha256 of the bytes that a step made of each.
         preprocess: The model's geometry and normalisation.
         step: That step.
         among: The deviations to try.
@@ -172,8 +172,8 @@ def named_deviation(
             for deviation in among
             if made
             and all(
-                getattr(deviant_steps(path, preprocess, deviation), step).tobytes() == content
-                for path, content in made
+                content_sha256(getattr(deviant_steps(path, preprocess, deviation), step)) == sha256
+                for path, sha256 in made
             )
         ),
         None,

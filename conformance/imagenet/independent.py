@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from conformance.errors import DatasetError
 from conformance.export.network import import_torchvision
+from conformance.imagenet.dataset import ImageFile
 from conformance.imagenet.preprocess import Prepared
-from conformance.imagenet.steps import Steps
+from conformance.imagenet.steps import Steps, content_sha256
 from conformance.spec import Preprocess
 
 Tensor = npt.NDArray[np.generic]
@@ -54,6 +56,30 @@ def independent_steps(path: Path, preprocess: Preprocess) -> Steps:
         normalise=np.asarray(steps.normalise(cropped)),
         uint8=pixels,
     )
+
+
+def digests_of_chunk(images: Sequence[ImageFile], preprocess: Preprocess) -> list[tuple[str, str]]:
+    """Return the sha256 of torchvision's own preparation of each image: as float32, as uint8.
+
+    Raises:
+        ConfigError: torchvision cannot be imported.
+        DatasetError: Pillow cannot read an image; names it.
+    """
+    return [_digests(image, preprocess) for image in images]
+
+
+def _digests(image: ImageFile, preprocess: Preprocess) -> tuple[str, str]:
+    try:
+        steps = independent_steps(image.path, preprocess)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(
+            "image cannot be read",
+            got=error,
+            expected="an image that Pillow reads",
+            where={"image": image.name, "file": image.path},
+            next_step="restore the file from its source",
+        ) from None
+    return content_sha256(steps.normalise), content_sha256(steps.uint8)
 
 
 class _Transforms(NamedTuple):

@@ -1,25 +1,26 @@
-"""What is fed to the device against an independent preparation of the same photographs.
+"""What is fed to an engine against an independent preparation of the same photographs.
 
 Statistics cannot see a crop that is one pixel off; comparing every value can. The independent
 side is torchvision's own ``Resize, CenterCrop, ToTensor, Normalize``, the transforms of its model
 card, on the file itself; nothing of :mod:`conformance.imagenet.preprocess` takes part in it.
+
+Inputs in memory are compared value by value, and those that lay on disk for a tool by the digests
+of their files.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from conformance.errors import DatasetError
 from conformance.imagenet.dataset import ImageFile, shortened
-from conformance.imagenet.deviations import named_deviation
-from conformance.imagenet.effects import read_effects
-from conformance.imagenet.independent import Tensor, independent_input, independent_steps
-from conformance.imagenet.preprocess import Prepared, prepare_steps
-from conformance.imagenet.steps import STEPS, Step, first_difference
+from conformance.imagenet.independent import Tensor, independent_input
+from conformance.imagenet.input_cause import told_cause
+from conformance.imagenet.preprocess import Prepared
+from conformance.imagenet.steps import content_sha256
 from conformance.spec import Preprocess
 
 _EXAMPLES = 3  # differing images that are traced step by step
@@ -31,13 +32,14 @@ class InputDifference:
 
     Attributes:
         name: The image.
-        values: How many of its values differ.
-        largest: Largest absolute difference, in the input's own unit.
+        values: How many of its values differ; 0 where only digests are known.
+        largest: Largest absolute difference, in the input's own unit; 0 where only digests are
+            known.
     """
 
     name: str
-    values: int
-    largest: float
+    values: int = 0
+    largest: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,9 +62,10 @@ class InputComparison:
             return f"all {self.compared} inputs are bit-equal to an independent preparation"
         shown = shortened(difference.name for difference in self.differing)
         largest = max(difference.largest for difference in self.differing)
+        by = f", by up to {largest:.6g}" if largest else ""
         return (
             f"{len(self.differing)} of {self.compared} inputs differ from an independent "
-            f"preparation, by up to {largest:.6g}: {shown}\n{self.cause}"
+            f"preparation{by}: {shown}\n{self.cause}"
         )
 
 
@@ -84,11 +87,10 @@ def compare_inputs(
         DatasetError: There is no image, or not exactly one input for each, in order.
         ConfigError: torchvision cannot be imported.
     """
-    if not images:
-        raise DatasetError("nothing to compare", got="no images", expected="at least one")
+    _demand_images(images)
     stream = iter(fed)
     differing = []
-    examples: list[tuple[ImageFile, Tensor]] = []
+    examples: list[tuple[ImageFile, str]] = []
     for image in images:
         name, tensor = next(stream, (None, None))
         if name != image.name or tensor is None:
@@ -97,73 +99,72 @@ def compare_inputs(
         if difference := _difference(image.name, tensor, expected):
             differing.append(difference)
             if len(examples) < _EXAMPLES:
-                examples.append((image, tensor.copy()))
+                examples.append((image, content_sha256(tensor)))
     if (extra := next(stream, None)) is not None:
         raise _out_of_step(extra[0], "no further input")
-    cause = _cause(examples, preprocess, kind) if examples else ""
+    cause = told_cause(examples, preprocess, kind) if examples else ""
     return InputComparison(len(images), tuple(differing), cause)
 
 
-def _cause(
-    examples: Sequence[tuple[ImageFile, Tensor]], preprocess: Preprocess, kind: Prepared
-) -> str:
-    """Say at which step the examples part from torchvision's, and which deviation they equal."""
-    last: Step = "normalise" if kind == "float32" else "uint8"
-    contents = [(image.path, tensor.tobytes()) for image, tensor in examples]
-    found = named_deviation(contents, preprocess, last)
-    step = found.step if found else _step(examples, preprocess, last)
-    told = f"first step that differs: {step}"
-    return f"{told}, {read_effects().told(found.name)}" if found else told
-
-
-def _step(examples: Sequence[tuple[ImageFile, Tensor]], preprocess: Preprocess, last: Step) -> str:
-    """Return the first step at which our own preparation of any example parts from torchvision's.
-
-    Where it ends in something else than was fed, the fault lies behind it.
-    """
-    parted = set()
-    for image, tensor in examples:
-        own = prepare_steps(image.path, preprocess)
-        if getattr(own, last).tobytes() != tensor.tobytes():
-            return "feeding (decode, resize, crop and normalise give another input than was fed)"
-        parted.add(first_difference(own, independent_steps(image.path, preprocess)))
-    return next((step for step in STEPS if step in parted), last)
-
-
-def compare_input_files(
+def compare_input_digests(
     images: Sequence[ImageFile],
-    files: Mapping[str, Path],
+    fed: Sequence[str],
+    expected: Sequence[str],
     preprocess: Preprocess,
     kind: Prepared,
 ) -> InputComparison:
-    """Compare ``.bin`` files, by image name, with an independent preparation.
+    """Compare the files of inputs, by their digests, with an independent preparation.
+
+    Args:
+        images: Every image that must have been fed, in order.
+        fed: The sha256 of each file that the tool was given, in the same order.
+        expected: The sha256 of the independent preparation of each image, in the same order.
+        preprocess: The model's geometry and normalisation.
+        kind: What the inputs are: ``float32`` or ``uint8``.
 
     Raises:
-        DatasetError: A file is missing, unreadable or of the wrong size, or belongs to no image.
-        ConfigError: torchvision cannot be imported.
+        DatasetError: There is no image, or not exactly one digest of either side for each.
     """
-    foreign = sorted(files.keys() - {image.name for image in images})
-    if foreign:
-        raise DatasetError("inputs without an image", got=shortened(foreign), expected="none")
-    fed = ((image.name, _read(image.name, files, preprocess, kind)) for image in images)
-    return compare_inputs(images, fed, preprocess, kind)
+    _demand_images(images)
+    for digests in (fed, expected):
+        if len(digests) != len(images):
+            raise _out_of_step(f"{len(digests)} digests", f"{len(images)}, one for each image")
+    pairs = zip(images, fed, expected, strict=True)
+    differing = [(image, given) for image, given, wanted in pairs if given != wanted]
+    cause = told_cause(differing[:_EXAMPLES], preprocess, kind) if differing else ""
+    named = tuple(InputDifference(image.name) for image, _ in differing)
+    return InputComparison(len(images), named, cause)
 
 
-def _read(name: str, files: Mapping[str, Path], preprocess: Preprocess, kind: Prepared) -> Tensor:
-    side = preprocess.crop
-    shape = (3, side, side) if kind == "float32" else (side, side, 3)
-    path = files.get(name)
-    try:
-        content = b"" if path is None else path.read_bytes()
-        return np.frombuffer(content, "<f4" if kind == "float32" else "u1").reshape(shape)
-    except (OSError, ValueError) as error:
+def demand_same_inputs(
+    images: Sequence[ImageFile], fed: Sequence[str], earlier: Sequence[str]
+) -> None:
+    """Refuse inputs that are not those of the run which ``input.digest`` is about.
+
+    Args:
+        images: The images, in order.
+        fed: The sha256 of each file that the tool is given now, in the same order.
+        earlier: The same of the accuracy run.
+
+    Raises:
+        DatasetError: A digest differs, or is missing; names the images.
+    """
+    if len(fed) != len(images) or len(earlier) != len(images):
+        raise _out_of_step(f"{len(fed)} and {len(earlier)} digests", f"{len(images)} of each")
+    pairs = zip(images, fed, earlier, strict=True)
+    if other := [image.name for image, now, before in pairs if now != before]:
         raise DatasetError(
-            "an input file is missing, unreadable or of the wrong size",
-            got=error,
-            expected=f"{kind} values of shape {shape}",
-            where={"image": name, "file": path},
-            next_step="write the inputs again",
-        ) from None
+            "inputs are not those that the accuracy run was given",
+            got=f"{len(other)} of {len(images)} differ: {shortened(other)}",
+            expected="the same bytes for the same image",
+            next_step="did an image change during the run? Run again; if it stays, look for what "
+            "writes into --scratch=DIR",
+        )
+
+
+def _demand_images(images: Sequence[ImageFile]) -> None:
+    if not images:
+        raise DatasetError("nothing to compare", got="no images", expected="at least one")
 
 
 def _difference(name: str, tensor: Tensor, expected: Tensor) -> InputDifference | None:

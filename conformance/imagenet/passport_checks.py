@@ -21,7 +21,7 @@ from conformance.imagenet.passport import (
     this_build,
 )
 from conformance.imagenet.passport_images import FOLDER
-from conformance.imagenet.steps import STEPS, Step, Steps
+from conformance.imagenet.steps import STEPS, Step, Steps, content_sha256
 from conformance.spec import Preprocess, load_spec, model_names
 
 # Checks of what models say about photographs: where they are bad, the inputs are a suspect.
@@ -87,7 +87,9 @@ def inspect_build(preprocess: Preprocess, passport: Passport, folder: Path = FOL
 
 
 def _like(made: dict[str, Steps], step: Step, preprocess: Preprocess, folder: Path) -> str:
-    contents = [(folder / file, getattr(steps, step).tobytes()) for file, steps in made.items()]
+    contents = [
+        (folder / file, content_sha256(getattr(steps, step))) for file, steps in made.items()
+    ]
     among = [deviation for deviation in DEVIATIONS if deviation.step == step]
     found = named_deviation(contents, preprocess, step, among)
     return read_effects().told(found.name) if found else ""

@@ -41,6 +41,11 @@ def _digest(array: npt.NDArray[np.generic]) -> str:
     return hashlib.sha256(form.encode() + array.tobytes()).hexdigest()
 
 
+def content_sha256(array: npt.NDArray[np.generic]) -> str:
+    """Return the sha256 of an array's bytes: that of the file which holds nothing else."""
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
 def first_difference(first: Steps, second: Steps) -> Step | None:
     """Return the first step of which two preparations make something else, None if of none."""
     one, other = first.digests(), second.digests()

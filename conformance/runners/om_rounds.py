@@ -16,6 +16,7 @@ from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.work_folder import work_place
 from conformance.errors import ConformanceError
 from conformance.imagenet.dataset import ImageFile
+from conformance.imagenet.input_digest import demand_same_inputs
 from conformance.predictions import Predictions
 from conformance.runners.om_runner import INPUT_OF, Job, OmRunner, read_outputs
 from conformance.spec import ModelSpec, Variant
@@ -55,6 +56,7 @@ def run_rounds(
     spec: ModelSpec,
     images: Sequence[ImageFile],
     expected: Predictions,
+    fed: Sequence[str],
     *,
     batch: int,
     variant: Variant,
@@ -72,20 +74,21 @@ def run_rounds(
         spec: What it must meet.
         images: The images of each round.
         expected: The accuracy run's scores of these images and maybe more, first in it.
+        fed: The sha256 of the inputs that the accuracy run was given, likewise.
         batch: Batch size.
         variant: What its inputs are.
         enough: Asked before each round with the rates so far, in images per second.
         budget_s: No further round begins after this time.
 
     Raises:
-        DatasetError: An image cannot be prepared.
+        DatasetError: An image cannot be prepared, or is not prepared as for the accuracy run.
         DumpError: There is not exactly one whole, fresh and finite result for each image.
         BoardError: The chip cannot be used.
         ToolError: The tool fails, or its figures cannot be believed.
     """
     found = Rounds()
     deadline_s = time.monotonic() + budget_s
-    with _bench(runner, om, spec, images, expected, batch, variant) as bench:
+    with _bench(runner, om, spec, images, expected, fed, batch, variant) as bench:
         while not enough(found.rates_fps):
             if time.monotonic() > deadline_s:
                 found.notes.append(f"no round began after {budget_s:g} s")
@@ -100,6 +103,7 @@ def run_interleaved(
     spec: ModelSpec,
     images: Sequence[ImageFile],
     expected: Predictions,
+    fed: Sequence[str],
     *,
     batch: int,
     variant: Variant,
@@ -115,17 +119,18 @@ def run_interleaved(
         spec: What they must meet.
         images: The images of each round.
         expected: Scores of these images and maybe more, first in it, that both are compared with.
+        fed: The sha256 of the inputs that the accuracy run was given, likewise.
         batch: Batch size.
         variant: What their inputs are.
         order: Which one each round runs, such as ``ABBA``.
 
     Raises:
-        DatasetError: An image cannot be prepared.
+        DatasetError: An image cannot be prepared, or is not prepared as for the accuracy run.
         DumpError: There is not exactly one whole, fresh and finite result for each image.
         BoardError: The chip cannot be used.
         ToolError: The tool fails, or its figures cannot be believed.
     """
-    with _bench(runner, oms[0], spec, images, expected, batch, variant) as bench:
+    with _bench(runner, oms[0], spec, images, expected, fed, batch, variant) as bench:
         for om in oms:
             bench.add_round(Rounds(), om)
         sides = {"A": Rounds(), "B": Rounds()}
@@ -168,6 +173,7 @@ def _bench(
     spec: ModelSpec,
     images: Sequence[ImageFile],
     expected: Predictions,
+    fed: Sequence[str],
     batch: int,
     variant: Variant,
 ) -> Iterator[_Bench]:
@@ -177,6 +183,7 @@ def _bench(
     with work_place(runner.scratch, "rounds-", runner.records) as folder:
         job = Job(folder, om, spec, batch, INPUT_OF[variant])
         inputs = runner.prepared(job, images)
+        demand_same_inputs(images, inputs.sha256, fed[: len(images)])
         with runner.timed():
             yield _Bench(runner, job, inputs, images, expected)
 

@@ -21,6 +21,7 @@ from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.work_folder import INPUTS, work_place
 from conformance.errors import DumpError
 from conformance.imagenet.dataset import Dataset, ImageFile
+from conformance.imagenet.digests import sha256_of_files
 from conformance.imagenet.info_file import bin_entries, write_info
 from conformance.imagenet.input_files import shards, write_inputs
 from conformance.imagenet.preflight import preflight
@@ -48,6 +49,7 @@ class OmRun:
         dumps_sha256: Digest of the outputs' files, an image each: over the lines that ``sha256sum``
             prints for them in the images' order.
         performance_sha256: The same over the performance files, a shard each.
+        inputs_sha256: Digest of each input's file as the tool was given it, in the images' order.
     """
 
     predictions: Predictions
@@ -57,6 +59,7 @@ class OmRun:
     emulated: bool = False
     dumps_sha256: str = ""
     performance_sha256: str = ""
+    inputs_sha256: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,15 @@ class OmRunner:
         collector = ScoreCollector(dataset.names, dataset.labels, "float32")
         dumps, figures = hashlib.sha256(), hashlib.sha256()
         found: list[InferenceRun] = []
+        fed: list[str] = []
         every = list(shards(dataset.images, room.shard))
         for number, images in enumerate(every):
             with work_place(self.scratch, "shard-", self.records) as folder:
                 job = Job(folder, om, spec, batch, kind)
-                run = self._shard(job, images)
+                inputs = self.prepared(job, images)
+                fed += inputs.sha256
+                with self.timed():
+                    run = self.infer(job, inputs, len(images), job.folder / "work")
                 labels = dataset.labels[collector.filled : collector.filled + len(images)]
                 part = read_outputs(run, images, labels, spec.export.classes)
                 collector.add(part.names, part.scores)
@@ -135,15 +142,11 @@ class OmRunner:
                 found.append(run)
         whole = _summed(collector.finish(), found)
         whole.dumps_sha256, whole.performance_sha256 = dumps.hexdigest(), figures.hexdigest()
+        whole.inputs_sha256 = fed
         return whole
 
-    def _shard(self, job: Job, images: Sequence[ImageFile]) -> InferenceRun:
-        inputs = self.prepared(job, images)
-        with self.timed():
-            return self.infer(job, inputs, len(images), job.folder / "work")
-
     def prepared(self, job: Job, images: Sequence[ImageFile]) -> Inputs:
-        """Write the inputs of a job.
+        """Write the inputs of a job, and read them back for their digests.
 
         Raises:
             DatasetError: An image cannot be prepared.
@@ -154,7 +157,8 @@ class OmRunner:
         paths = write_inputs(images, folder, prepare, job.kind, workers=self.workers, title=title)
         info, size_px = job.folder / "inputs.info", (prepare.crop, prepare.crop)
         write_info(bin_entries(paths, *size_px), info)
-        return Inputs(folder, info, size_px, input_bytes(prepare, job.kind))
+        digests = tuple(sha256_of_files(paths))
+        return Inputs(folder, info, size_px, input_bytes(prepare, job.kind), digests)
 
     def infer(self, job: Job, inputs: Inputs, count: int, work: Path) -> InferenceRun:
         """Run the tool once over the inputs of ``count`` images, by whoever holds the chip.
