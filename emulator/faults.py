@@ -11,6 +11,7 @@ A row says where it strikes (``at``) and what it does there (``do``), with what 
 ``scores``   the outputs of a run, one row per image, before they are written
 ``outputs``  the output files are written
 ``perf``     the performance figures are about to be written, or were
+``times``    ais_bench is about to list the time of each batch
 ``clock``    the chip's rate is looked up
 ``npu-smi``  npu-smi has been called
 ===========  ==============================================================================

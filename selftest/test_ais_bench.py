@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool, OutputFormat
-from conformance.ascend.ais_bench_text import check_formula, parse_printed, times_of
+from conformance.ascend.ais_bench_text import check_formula, check_times, parse_printed, times_of
 from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.work_folder import require_private
 from conformance.errors import (
@@ -61,6 +61,18 @@ def shorten(work: Path) -> None:
     summary = json.loads((work / SUMMARY).read_text())
     summary["npu_compute_time_list"] = summary["npu_compute_time_list"][:1]
     (work / SUMMARY).write_text(json.dumps(summary))
+
+
+def listed(change: Callable[[list[float]], list[float]]) -> Edit:
+    """Change the list of the time of each batch of a run on generated input."""
+
+    def edit(work: Path) -> None:
+        path = work / "result/pure_summary.json"
+        summary = json.loads(path.read_text())
+        summary["npu_compute_time_list"] = change(summary["npu_compute_time_list"])
+        path.write_text(json.dumps(summary))
+
+    return edit
 
 
 def swapped(pattern: str, new: str) -> Callable[[str], str]:
@@ -302,6 +314,36 @@ def test_pure_inference_of_another_batch_is_refused(place: Place) -> None:
     with pytest.raises(ToolError, match="cannot be used") as caught:
         place.tool().measure_pure(place.om(), batch=16, loops=50, folder=work)
     assert "batch 4" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda times: [time / 50 for time in times], "with a mean of"),
+        (lambda times: [time / 1000 for time in times], "with a mean of"),
+        (lambda times: times[:-1], "a list of 49 times"),
+        (lambda times: times * 2, "a list of 100 times"),
+        (lambda times: [0.0, *times[1:]], "from 0 ms"),
+        # The mean stays, and half of the times are four times shorter than they can be.
+        (lambda times: [time * (0.25 if n % 2 else 1.75) for n, time in enumerate(times)],
+         "with a m"),
+    ],
+)  # fmt: skip
+def test_a_list_of_times_that_is_not_what_was_printed_is_an_error(
+    place: Place, change: Callable[[list[float]], list[float]], words: str
+) -> None:
+    spoilt = place.tool(Spoil(edit=listed(change)))
+    with pytest.raises(ToolError, match="cannot be used") as caught:
+        spoilt.measure_pure(place.om(), batch=BATCH, loops=50, folder=place.folder / "work")
+    assert words in str(caught.value)
+    assert "pure_summary.json" in str(caught.value)
+
+
+def test_times_that_fill_more_than_the_run_are_an_error() -> None:
+    perf = replace(parse_printed(sample("ais_bench/2023.txt")), times_ms=(0.661, 0.661, 0.663))
+    check_times(perf, batch=1, batches=3, wall_clock_s=0.002)
+    with pytest.raises(ToolError, match=r"0\.001985 s in all"):
+        check_times(perf, batch=1, batches=3, wall_clock_s=0.0019)
 
 
 # --- texts ----------------------------------------------------------------------------------------

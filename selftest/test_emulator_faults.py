@@ -48,6 +48,7 @@ EFFECTS: dict[str, Collection[str]] = {
     "outputs": fault_files.EFFECTS,
     "perf": fault_files.EFFECTS,
     "figures": {"scale"},
+    "times": {"scale"},
     "clock": RATES,
     "chips": {"set"},
 }
@@ -328,7 +329,8 @@ def perf_shape(text: str, wall_s: float) -> object:
     facts: list[object] = [re.sub(r"[\d.]+(e[+-]\d+)?", "N", text)]
     if text.startswith("{"):
         throughput = re.search(r'"throughput": ([\d.]+)', text)
-        return [float(throughput[1]) if throughput else None, text[-1:]]
+        times = text.partition('"npu_compute_time_list"')[2].partition("]")[0]
+        return [float(throughput[1]) if throughput else None, times, text[-1:]]
     if len(figures) == 11:
         facts += [round(figures[0] * figures[1] / 1000), figures[1] > 1000 * wall_s]
         facts += [figures[7], figures[7] > figures[6]]
@@ -341,7 +343,7 @@ WRITTEN = [
     "decisions-flip-at-bs16",
     "last-partial-batch-dropped",
     "output-of-1001-classes",
-    *at("outputs", "perf", "figures", "clock"),
+    *at("outputs", "perf", "figures", "times", "clock"),
 ]
 
 
@@ -554,7 +556,9 @@ def test_some_faults_appear_after_the_first_use_only(tmp_path: Path, name: str, 
 
 
 def test_every_fault_is_tested_at_its_place() -> None:
-    tested = at("scores", "outputs", "perf", "figures", "clock", "om", "built", "model", "shape")
+    tested = at(
+        "scores", "outputs", "perf", "figures", "times", "clock", "om", "built", "model", "shape"
+    )  # fmt: skip
     source = Path(__file__).read_text(encoding="utf-8")
     for fault in known_faults().values():
         assert isinstance(fault, Fault)

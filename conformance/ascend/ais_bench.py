@@ -11,6 +11,7 @@ from typing import Literal
 from conformance.ascend.ais_bench_text import (
     AisBenchPerf,
     check_formula,
+    check_times,
     find_summary,
     parse_printed,
     read_summary,
@@ -196,9 +197,11 @@ class AisBenchTool:
         saving = ("--output=result", f"--output_dirname={PURE_NAME}")
         result = self._run(model, folder, limit_s, f"--loop={loops}", *saving)
         require_good_run(result, TOOL)
-        where = {"log": result.stdout_path}
-        perf = _with_times(result, find_summary(folder / "result" / PURE_NAME))
+        summary = find_summary(folder / "result" / PURE_NAME)
+        where = {"log": result.stdout_path, "summary": summary}
+        perf = _with_times(result, summary)
         check_formula(perf, batch=batch, where=where)
+        check_times(perf, batch=batch, batches=loops, wall_clock_s=result.duration_s, where=where)
         notes = warnings_in(result.text)
         if not perf.batch:
             notes += ("the tool does not say which batch size the model holds",)
@@ -254,7 +257,9 @@ def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: i
         notes.append("this version wrote no summary")
     check_formula(perf, batch=batch, where=where)
     batches = math.ceil(len(outputs.names) / batch)
-    if perf.times_ms and len(perf.times_ms) != batches:
+    if len(perf.times_ms) in (0, batches):
+        check_times(perf, batch=batch, batches=batches, wall_clock_s=result.duration_s, where=where)
+    else:  # no round is cut from this list
         notes.append(f"{len(perf.times_ms)} times for {batches} batches")
     return AisBenchRun(
         run=result,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 THROUGHPUT = re.compile(rf"^.*\bthroughput\b.*?({NUMBER})[\s|]*$", re.IGNORECASE | re.MULTILINE)
 BATCHES = re.compile(r"filesperbatch:\s*(\d+)\s+runcount:\s*(\d+)")
 LOADED_BATCH = re.compile(r"try get model batchsize:\s*(\d+)")
+# Times are printed to a thousandth of a millisecond.
+SAME, PRINTED_MS = 0.01, 0.001
+# Figures that are printed, as the list of times gives them.
+LISTED: dict[str, Callable[[Sequence[float]], float]] = {
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "min": min,
+    "max": max,
+}
 TIMES = re.compile(rf"(min|max|mean|median|percentile\(99%\)) = ({NUMBER})")
 
 
@@ -114,9 +124,57 @@ def check_formula(
     if perf.batch not in (None, batch):
         raise _unusable(f"batch {perf.batch}", f"batch {batch}", where)
     mean = perf.compute_time_ms.get("mean")
-    if mean and abs(1000 * batch / mean / perf.throughput_fps - 1) > 0.01:
+    if mean and not _agree(1000 * batch / mean, perf.throughput_fps):
         got = f"{perf.throughput_fps:g} images/s at {mean:g} ms for each batch"
         raise _unusable(got, f"1000 x {batch} / {mean:g} = {1000 * batch / mean:g}", where)
+
+
+def check_times(
+    perf: AisBenchPerf,
+    *,
+    batch: int,
+    batches: int,
+    wall_clock_s: float,
+    where: Mapping[str, object] | None = None,
+) -> None:
+    """Hold the list of times against everything else that is known of the run, if there is one.
+
+    Rounds are cut from this list, so it must be the one that the printed figures sum up.
+
+    Args:
+        perf: What was printed, and the list.
+        batch: Images per batch.
+        batches: Batches that were run, warm-up left out.
+        wall_clock_s: How long the tool ran by our own clock.
+        where: Log and summary, for the error.
+
+    Raises:
+        ToolError: The list has another length, a time that is not above 0, another mean, median or
+            extreme than was printed, or more time in all than the tool ran.
+    """
+    times = perf.times_ms
+    if not times:
+        return
+    if len(times) != batches:
+        raise _unusable(
+            f"a list of {len(times)} times", f"one for each of {batches} batches", where
+        )
+    if not all(math.isfinite(time) and time > 0 for time in times):
+        raise _unusable(f"a list of times from {min(times):g} ms", "times above 0", where)
+    printed = {"mean": 1000 * batch / perf.throughput_fps, **perf.compute_time_ms}
+    for name, of_list in LISTED.items():
+        got, said = of_list(times), printed.get(name)
+        if said is not None and not _agree(got, said):
+            text = f"a list of times with a {name} of {got:g} ms"
+            raise _unusable(text, f"{said:g} ms, as printed", where)
+    if sum(times) / 1000 > wall_clock_s:
+        got_s = f"a list of times of {sum(times) / 1000:g} s in all"
+        raise _unusable(got_s, f"at most the {wall_clock_s:g} s that the tool ran", where)
+
+
+def _agree(one: float, other: float) -> bool:
+    """Whether two figures are the same to 1 %, or to the microsecond that is printed."""
+    return abs(one - other) <= max(SAME * abs(other), PRINTED_MS)
 
 
 def _unusable(got: object, expected: object, where: Mapping[str, object] | None) -> ToolError:
