@@ -73,7 +73,9 @@ def test_a_conformant_run_becomes_the_baseline(
 ) -> None:
     assert shelf.accept(shelf.bundle("first")) == 0
     out = capsys.readouterr().out
-    assert "throughput.card [squeezenet1_1 batch=1 tuned=no]: 10000 fps (new)" in out
+    assert (
+        "throughput.card [squeezenet1_1 batch=1 variant=float32 tuned=no]: 10000 fps (new)" in out
+    )
     baseline = shelf.read()
     assert (baseline.board, baseline.soc_version) == ("device", "Ascend310")
     assert baseline.versions["cann"] == "8.0.0"

@@ -102,10 +102,11 @@ import pytest
 from conftest import checks, is_of_om
 
 @pytest.mark.npu
+@pytest.mark.every_variant
 def test_om(claim, model, om_key):
     place = om_key.coordinates
-    claim(*checks(lambda d: is_of_om(d) and d.coordinates["batch"] == place["batch"]
-                  and d.coordinates.get("tuned", place["tuned"]) == place["tuned"]))
+    claim(*checks(lambda d: is_of_om(d) and all(d.coordinates.get(name, value) == value
+                                                for name, value in place.items())))
 """
 
 
@@ -158,6 +159,12 @@ HOLES: dict[str, tuple[tuple[str, ...], str]] = {
     "--reruns": (("--reruns=2",), "flaky"),
     "a killed worker": (("-p", "xdist.plugin", "-n", "1"), "killed"),
 }
+# Each `.om` that a gate requires by itself: no other one may answer for it.
+OMS = {
+    "rehearsal": ("bs1", "bs16", "bs1-aipp", "bs16-aipp"),
+    "board": ("bs1", "bs16", "bs1-aipp", "bs16-aipp"),
+    "release": ("bs1", "bs4", "bs16", "bs16-tuned", "bs1-aipp", "bs16-aipp"),
+}
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -177,13 +184,27 @@ def test_a_run_with_a_hole_is_never_conformant(suite: StandIn, gate: str, name: 
     assert status in ({10, 12} if verdict == "NOT CONFORMANT" else {11}), output
 
 
+@pytest.mark.parametrize(("gate", "om"), [(gate, om) for gate, oms in OMS.items() for om in oms])
+def test_no_om_answers_for_another(suite: StandIn, gate: str, om: str) -> None:
+    """The same batch size in another variant, or tuned, is another model."""
+    test = f"tests/test_atc.py::test_om[squeezenet1_1-{om}]"
+    status, output = suite.run(gate, f"--deselect={test}")
+    assert status == 11, output
+    assert output.splitlines()[-1].startswith(f"INSUFFICIENT EVIDENCE {gate} ["), output
+    batch, _, kind = om.removeprefix("bs").partition("-")
+    variant, tuned = "aipp" if kind == "aipp" else "float32", "yes" if kind == "tuned" else "no"
+    place = f"[squeezenet1_1 batch={batch} variant={variant} tuned={tuned}]"
+    for check_id in ("atc.converts", "agreement.scores"):
+        assert re.search(rf"missing: {check_id} .*{re.escape(place)}", output), output
+
+
 @pytest.mark.parametrize("gate", GATES)
 def test_fewer_batch_sizes_leave_a_hole_wherever_they_are_required(
     suite: StandIn, gate: str
 ) -> None:
     """No claim about the host asks for the batch sizes, so that `host` misses none of them."""
     status, output = suite.run(gate, "--batch=1")
-    missing = re.search(r"missing: atc\.converts .*batch=16 tuned=no", output)
+    missing = re.search(r"missing: atc\.converts .*batch=16 variant=aipp tuned=no", output)
     assert (status, bool(missing)) == ((0, False) if gate == "host" else (11, True)), output
 
 

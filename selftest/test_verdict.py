@@ -133,7 +133,10 @@ def test_a_batch_size_left_out_is_missed(good: Evidence, gates: Gates) -> None:
     checks = tuple(m for m in good.checks if m.check.coordinates.get("batch") != 16)
     decision = decide([msgspec.structs.replace(good, checks=checks)], gates, "release", SPECS)
     assert decision.verdict == Verdict.INSUFFICIENT
-    assert "missing: throughput.card [squeezenet1_1 batch=16 tuned=yes]" in decision.reasons
+    assert (
+        "missing: throughput.card [squeezenet1_1 batch=16 variant=float32 tuned=yes]"
+        in decision.reasons
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,10 +220,12 @@ def test_what_a_soc_must_show() -> None:
         found = required(gates, gate, SPECS, soc)
         return [demand.place for demand in found if demand.id == "throughput.card"]
 
-    tuned = f"{MODEL} batch=16 tuned=yes"
-    assert figures("release", "Ascend310") == [f"{MODEL} batch=1 tuned=no", tuned]
-    assert figures("board", "Ascend310") == [f"{MODEL} batch=1 tuned=no"]
-    assert figures("release", "Ascend310P3") == [MODEL]
+    first = f"{MODEL} batch=1 variant=float32 tuned=no"
+    tuned = f"{MODEL} batch=16 variant=float32 tuned=yes"
+    assert figures("release", "Ascend310") == [first, tuned]
+    assert figures("board", "Ascend310") == [first]
+    assert figures("release", "Ascend310P3") == [f"{MODEL} batch=8 variant=aipp tuned=no"]
+    assert figures("board", "Ascend310B1") == [f"{MODEL} batch=4 variant=aipp tuned=no"]
     nowhere = f"{MODEL}, each gated figure of the SoC: "
     assert figures("board", "Ascend910B4") == [f"{nowhere}none is published for Ascend910B4"]
     assert figures("board", "") == [f"{nowhere}SoC unknown"]
@@ -237,11 +242,51 @@ def test_tuned_models_are_held_to_every_claim_where_a_gate_wants_them() -> None:
         found = required(read_gates(), gate, SPECS, soc)
         return [demand.place for demand in found if demand.id == "agreement.scores"]
 
-    tuned = f"{MODEL} batch=16 tuned=yes"
-    assert places("board", "Ascend310") == [f"{MODEL} batch={n} tuned=no" for n in (1, 16)]
+    tuned = f"{MODEL} batch=16 variant=float32 tuned=yes"
+    assert places("board", "Ascend310") == [
+        f"{MODEL} batch={n} variant={variant} tuned=no"
+        for variant in ("float32", "aipp")
+        for n in (1, 16)
+    ]
     assert tuned in places("release", "Ascend310")
     assert tuned in places("release", "")
     assert tuned not in places("release", "Ascend310P3")
+
+
+@pytest.mark.parametrize("soc", ["", "Ascend310", "Ascend310P3", "Ascend910B4"])
+@pytest.mark.parametrize("gate", ["rehearsal", "board", "release"])
+def test_every_claim_about_an_om_names_which(gate: str, soc: str) -> None:
+    """Whatever a requirement leaves open, another model of that batch size could answer for."""
+    for demand in required(read_gates(), gate, SPECS, soc):
+        if "board" in demand.row.rests_on and not demand.unknown:
+            assert {"batch", "variant", "tuned"} <= demand.coordinates.keys(), demand.label
+        elif "board" not in demand.row.rests_on:
+            assert not {"variant", "tuned"} & demand.coordinates.keys(), demand.label
+
+
+@pytest.mark.parametrize("variant", ["float32", "aipp"])
+def test_a_variant_left_out_is_missed(good: Evidence, gates: Gates, variant: str) -> None:
+    checks = tuple(
+        made
+        for made in good.checks
+        if not made.check.id.startswith("agreement.")
+        or made.check.coordinates.get("variant") != variant
+    )
+    decision = decide([msgspec.structs.replace(good, checks=checks)], gates, "release", SPECS)
+    assert decision.verdict == Verdict.INSUFFICIENT
+    place = f"[{MODEL} batch=1 variant={variant} tuned=no]"
+    assert any(r.startswith(f"missing: agreement.scores {place}") for r in decision.reasons)
+
+
+def test_the_variant_that_is_timed_is_the_published_ones() -> None:
+    def variants(check_id: str, soc: str) -> set[object]:
+        demands = required(read_gates(), "release", SPECS, soc)
+        return {d.coordinates["variant"] for d in demands if d.id == check_id}
+
+    assert variants("throughput.chip", "Ascend310") == {"float32"}
+    assert variants("throughput.chip", "Ascend310P3") == {"aipp"}
+    assert variants("throughput.chip", "Ascend910B4") == {"float32"}
+    assert variants("accuracy.om.top1", "Ascend310P3") == {"float32"}
 
 
 def test_nothing_meets_the_figures_of_an_unknown_soc(good: Evidence, gates: Gates) -> None:

@@ -12,81 +12,37 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from conformance.bounds import suite_bound
-from conformance.check import Check, Scalar
+from conformance.check import Check
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Coordinates
-from conformance.spec import Figure, ModelSpec
+from conformance.evidence.gate_tables import CLASSES, Accepts, Gate, Part, Row, Table
+from conformance.om_key import OmKey
+from conformance.spec import Figure, ModelSpec, Throughput, Variant
+
+__all__ = [
+    "CLASSES",
+    "GATES_FILE",
+    "GATES_NAME",
+    "Accepts",
+    "Gate",
+    "Gates",
+    "Part",
+    "Requirement",
+    "Row",
+    "named_gate",
+    "read_gates",
+    "required",
+]
 
 GATES_NAME = "gates.toml"
 GATES_FILE = Path(__file__).resolve().parent.parent.parent / GATES_NAME
-Part = Literal["weights", "images", "board"]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-# Classes of each part, the one that proves most first.
-CLASSES: dict[Part, tuple[str, ...]] = {
-    "weights": ("published", "custom", "sample", "none"),
-    "images": ("full", "subset", "sample", "none"),
-    "board": ("device", "unverified", "emulated", "none"),
-}
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A TOML table: no field may be unknown or changed."""
-
-
-class Accepts(_Table, frozen=True):
-    """Accepted classes of each part."""
-
-    weights: tuple[Literal["published", "custom", "sample"], ...]
-    images: tuple[Literal["full", "subset", "sample"], ...]
-    board: tuple[Literal["device", "unverified", "emulated", "none"], ...]
-
-
-class Gate(_Table, frozen=True):
-    """One gate: batch sizes, whether tuned models are required, and what it accepts."""
-
-    batches: Literal["all", "compared"]
-    tuned: bool
-    accepts: Accepts
-
-
-class Row(_Table, frozen=True):
-    """Checks that are required alike; the comments of ``gates.toml`` describe each field."""
-
-    ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    gates: tuple[str, ...]
-    rests_on: tuple[Part, ...] = ()
-    batches: tuple[Positive, ...] | Literal["gate", "others", ""] = ""
-    scales: tuple[str, ...] = ()
-    figures: Literal["gated", "all", ""] = ""
-    decides: bool = True
-    bound: Scalar = None
-    direction: Literal["at most", "at least", "equal to", ""] = ""
-    recount: Literal["torch", "onnxruntime", "om", ""] = ""
-    baseline: Literal["higher", "lower", ""] = ""
-    noise: str = ""
-
-    @property
-    def noise_pct(self) -> float:
-        """How much worse than its baseline a figure may always be, in percent of it."""
-        return suite_bound(self.noise) if self.noise else 0.0
-
-    @property
-    def by_batch(self) -> bool:
-        """Whether it asks for batch sizes one by one, and not for the model as a whole."""
-        return bool(self.batches or self.figures)
-
-    @property
-    def must_be(self) -> str:
-        """How the value has to lie to its bound; met exactly, unless a row says else."""
-        return self.direction or ("equal to" if self.bound is not None else "")
-
-
-class Gates(_Table, frozen=True):
+class Gates(Table, frozen=True):
     """The whole of ``gates.toml``."""
 
     models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -230,18 +186,23 @@ def _places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> Iterator[Coordin
 
 
 def _batch_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
-    """Return the batch sizes of a row; of ``.om`` also whether tuned, as the gate wants them."""
+    """Return the batch sizes of a row; of ``.om`` also variant and tuning: each is one of its own.
+
+    What a row leaves open here, any ``.om`` of that batch size would answer for.
+    """
     sizes = _row_batches(row, gate, spec)
-    places: list[Coordinates] = [{"batch": batch} for batch in sizes]
-    if row.batches != "gate":
-        return places
+    if not row.variants:
+        return [{"batch": batch} for batch in sizes]
     table = spec.throughput_of(soc)
-    figures = [figure.batch for figure in table.figures if figure.tuned] if table else None
-    tuned = spec.tuned_batches if figures is None else figures
-    wanted = [batch for batch in tuned if gate.tuned and batch in sizes]
-    places = [{"batch": batch, "tuned": "no"} for batch in sizes]
-    places += [{"batch": batch, "tuned": "yes"} for batch in wanted]
-    return places
+    keys = [OmKey(batch, each) for each in _row_variants(row, spec, table) for batch in sizes]
+    if gate.tuned:
+        variant = _row_variants(row, spec, table)[0]
+        keys += [
+            OmKey(batch, variant, tuned=True)
+            for batch in _tuned_batches(spec, table)
+            if batch in sizes
+        ]
+    return [key.coordinates for key in keys]
 
 
 def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
@@ -252,19 +213,32 @@ def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
     return named[1:] if row.batches == "others" else named if row.batches else ()
 
 
+def _row_variants(row: Row, spec: ModelSpec, table: Throughput | None) -> tuple[Variant, ...]:
+    """Return the variants of a row; the first is the one that is tuned."""
+    if row.variants == "every":
+        return spec.variants
+    timed = row.variants == "timed" and table is not None
+    return (table.variant,) if table and timed else spec.variants[:1]
+
+
+def _tuned_batches(spec: ModelSpec, table: Throughput | None) -> tuple[int, ...]:
+    """Return the batch sizes that have a tuned figure: of the SoC, of any where it has none."""
+    if table is None:
+        return spec.tuned_batches
+    return tuple(figure.batch for figure in table.figures if figure.tuned)
+
+
 def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
-    """Return batch and tuning of the published figures; where only the best counts, just one."""
+    """Return which ``.om`` the published figures are for; where only the best counts, just one."""
     table = spec.throughput_of(soc)
     if not row.figures or table is None:
         return []
-    if row.figures == "gated" and table.gate_best:
-        return [{}]
-    chosen = [figure for figure in table.figures if figure.gate or row.figures == "all"]
-    return [_figure_place(figure) for figure in chosen if gate.tuned or not figure.tuned]
+    chosen = [one for one in table.figures if row.figures == "all" or table.decides(one)]
+    return [_om_of(one, table).coordinates for one in chosen if gate.tuned or not one.tuned]
 
 
-def _figure_place(figure: Figure) -> Coordinates:
-    return {"batch": figure.batch, "tuned": "yes" if figure.tuned else "no"}
+def _om_of(figure: Figure, table: Throughput) -> OmKey:
+    return OmKey(figure.batch, table.variant, tuned=figure.tuned)
 
 
 def _wrong(path: Path, got: object) -> EvidenceError:
