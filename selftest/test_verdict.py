@@ -195,7 +195,8 @@ def test_what_a_soc_must_show() -> None:
     tuned = f"{MODEL} batch=16 tuned=yes"
     assert figures("release", "Ascend310") == [f"{MODEL} batch=1 tuned=no", tuned]
     assert figures("board", "Ascend310") == [f"{MODEL} batch=1 tuned=no"]
-    assert figures("release", "Ascend310P3") == [MODEL]
+    assert figures("release", "Ascend310P3") == [f"{MODEL} batch=8 tuned=no"]
+    assert figures("board", "Ascend310B1") == [f"{MODEL} batch=4 tuned=no"]
     nowhere = f"{MODEL}, each gated figure of the SoC: "
     assert figures("board", "Ascend910B4") == [f"{nowhere}none is published for Ascend910B4"]
     assert figures("board", "") == [f"{nowhere}SoC unknown"]

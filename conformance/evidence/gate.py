@@ -244,13 +244,11 @@ def _row_batches(row: Row, gate: Gate, spec: ModelSpec) -> tuple[int, ...]:
 
 
 def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coordinates]:
-    """Return batch and tuning of the published figures; where only the best counts, just one."""
+    """Return batch and tuning of the published figures; of some SoCs only the best one decides."""
     table = spec.throughput_of(soc)
     if not row.figures or table is None:
         return []
-    if row.figures == "gated" and table.gate_best:
-        return [{}]
-    chosen = [figure for figure in table.figures if figure.gate or row.figures == "all"]
+    chosen = [one for one in table.figures if row.figures == "all" or table.decides(one)]
     return [_figure_place(figure) for figure in chosen if gate.tuned or not figure.tuned]
 
 
