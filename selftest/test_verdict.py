@@ -98,7 +98,7 @@ def test_every_required_check_is_missed(good: Evidence, gates: Gates, check_id: 
 
 @pytest.mark.parametrize(
     ("of_one_om", "missing"),
-    [(False, "[squeezenet1_1]"), (True, "[squeezenet1_1 batch=1 tuned=no]")],
+    [(False, "[squeezenet1_1]"), (True, "[squeezenet1_1 batch=1 variant=float32 tuned=no]")],
 )
 def test_a_check_of_one_om_does_not_stand_for_one_of_the_model(
     good: Evidence, gates: Gates, of_one_om: bool, missing: str
