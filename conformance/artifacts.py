@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,10 +58,12 @@ class Store:
     Attributes:
         root: The folder; made on first use.
         on_event: Told (``found`` or ``built`` or ``rebuilt``, kind, key, seconds).
+        heavy_step: Entered for as long as something is built, so that nobody times meanwhile.
     """
 
     root: Path
     on_event: Event = field(default=lambda *_: None)
+    heavy_step: Callable[[], AbstractContextManager[None]] = field(default=contextlib.nullcontext)
     _opened: dict[str, Artifact] = field(default_factory=dict)
 
     @property
@@ -68,8 +71,13 @@ class Store:
         """Every artifact that was used, in the order of first use."""
         return tuple(self._opened.values())
 
-    def get(self, request: Request, build: Build) -> Artifact:
+    def get(self, request: Request, build: Build, *, heavy: bool = True) -> Artifact:
         """Return the artifact, building it under a lock if the store does not have it whole.
+
+        Args:
+            request: What is wanted.
+            build: Makes it.
+            heavy: Whether building it is one heavy step; else it takes its locks by itself.
 
         Raises:
             ArtifactError: The store cannot be written or locked, or its disk is full.
@@ -80,7 +88,7 @@ class Store:
             artifact, event = self._made_elsewhere(request), "found"
         else:
             with self._locked(request):
-                artifact, event = self._found_or_built(request, build)
+                artifact, event = self._found_or_built(request, build, heavy)
         return self._open(request, artifact, event)
 
     def find(self, request: Request) -> Artifact | None:
@@ -113,12 +121,13 @@ class Store:
             "`python -m conformance store pack FILE.tar`",
         )
 
-    def _found_or_built(self, request: Request, build: Build) -> tuple[Artifact, str]:
+    def _found_or_built(self, request: Request, build: Build, heavy: bool) -> tuple[Artifact, str]:
         folder = self._folder(request)
         if whole := self._whole(folder):
             return whole, "found"
         event = "rebuilt" if folder.exists() else "built"
-        return self._build(request, build), event
+        with self.heavy_step() if heavy else contextlib.nullcontext():
+            return self._build(request, build), event
 
     def _found(self, request: Request) -> Artifact | None:
         if request.makers is not None:

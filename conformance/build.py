@@ -6,13 +6,13 @@ run: every later caller, in any worker, gets it again, and a download that hung 
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from conformance.artifacts import Request, Store, file_sha256
+from conformance.ascend.locks import MachineLocks, nothing_held
 from conformance.build_checkpoint import CheckpointBuilder, demand_no_board
 from conformance.check import SkipReason
 from conformance.config import SAMPLE, STANDARD_IMAGENET, RunConfig
@@ -37,11 +37,21 @@ FRESH_GATES = ("release",)
 
 
 class Builder:
-    """Builds what a run needs, on first use."""
+    """Builds what a run needs, on first use.
 
-    def __init__(self, config: RunConfig, run_folder: Path) -> None:
+    Args:
+        config: The run's options.
+        run_folder: Where failures are kept and facts recorded.
+        locks: The machine's locks; default: those that all users of it share.
+    """
+
+    def __init__(
+        self, config: RunConfig, run_folder: Path, locks: MachineLocks | None = None
+    ) -> None:
         self.config = config
-        self.store = Store(config.artifacts, on_event=_recorder(run_folder))
+        self.locks = locks or MachineLocks()
+        heavy_step, told = self.locks.heavy_step, _recorder(run_folder)
+        self.store = Store(config.artifacts, on_event=told, heavy_step=heavy_step)
         self._run_folder = run_folder
         self._failures = KeptFailures(work_folder(run_folder) / "failures")
         self._made: dict[str, Any] = {}
@@ -58,7 +68,7 @@ class Builder:
 
     def network(self, spec: ModelSpec) -> torch.nn.Module:
         """Return the network with the checkpoint's weights, float32, in evaluation mode."""
-        return self.once(f"network {spec.name}", lambda: _network(spec, self.checkpoint(spec)))
+        return self.once(f"network {spec.name}", lambda: self._network(spec))
 
     def onnx_model(self, spec: ModelSpec) -> Path:
         """Return the ONNX model exported from the checkpoint.
@@ -86,11 +96,15 @@ class Builder:
         Raises:
             DatasetError: An image is missing or cannot be read.
         """
-        read = functools.partial(
-            self.dataset(spec).contents,
-            cache_file=self.store.root / "image_digests.sqlite",
-            fresh=self.config.gate in FRESH_GATES,
-        )
+        dataset = self.dataset(spec)
+
+        def read() -> list[str]:
+            with self.locks.heavy_step():
+                return dataset.contents(
+                    cache_file=self.store.root / "image_digests.sqlite",
+                    fresh=self.config.gate in FRESH_GATES,
+                )
+
         return self.once(f"contents of dataset {spec.name}", read)
 
     def dataset_digest(self, spec: ModelSpec) -> str:
@@ -102,9 +116,13 @@ class Builder:
         return self.dataset(spec).digest(self.image_contents(spec))
 
     def once(self, step: str, make: Callable[[], Made]) -> Made:
-        """Make something at most once per run; a failure is kept and raised again."""
+        """Make something at most once per run; a failure is kept and raised again.
+
+        No lock of the machine is held meanwhile: another worker may be making it.
+        """
         if step not in self._made:
-            self._made[step] = self._failures.first(step, make)
+            with nothing_held():
+                self._made[step] = self._failures.first(step, make)
         return cast("Made", self._made[step])
 
     def _known_checkpoint(self, spec: ModelSpec) -> Checkpoint:
@@ -116,6 +134,11 @@ class Builder:
             self._run_folder, f"{spec.name}/weights", "weights", digests["sha256"], spec.name
         )
         return made
+
+    def _network(self, spec: ModelSpec) -> torch.nn.Module:
+        checkpoint = self.checkpoint(spec)
+        with self.locks.heavy_step():
+            return _network(spec, checkpoint)
 
     def _known_onnx_model(self, spec: ModelSpec) -> Path:
         made = self._onnx_model(spec)

@@ -16,6 +16,8 @@ from conformance.ascend.atc import LOG_NAME, ConvertedModel, convert
 from conformance.ascend.conversion import Conversion, conversion_of
 from conformance.ascend.host import AscendHost
 from conformance.ascend.locks import WAIT_S
+from conformance.ascend.om_description import LIMIT_S as DESCRIBING_LIMIT_S
+from conformance.ascend.om_description import OmDescription, describe_om
 from conformance.ascend.tuning import LIMIT_S as TUNING_LIMIT_S
 from conformance.ascend.tuning import tune
 from conformance.ascend.tuning_needs import TuningNeeds
@@ -74,6 +76,23 @@ class OmBuilder:
         """
         return self._builder.once(f"om {spec.name} {key}", lambda: self._om_model(spec, key))
 
+    def describe(self, model: OmModel, folder: Path) -> OmDescription:
+        """Ask ATC what an ``.om`` holds, in a folder where its answers stay.
+
+        Raises:
+            NotApplicable: There is no ATC.
+            ToolError: ATC cannot be started.
+        """
+        atc = self._host.atc()
+        with self._host.locks.heavy_step():
+            return describe_om(
+                model.path,
+                atc=atc,
+                environment=self._host.environment,
+                folder=folder,
+                limit_s=self._host.config.patience * DESCRIBING_LIMIT_S,
+            )
+
     def _om_model(self, spec: ModelSpec, key: OmKey) -> OmModel:
         conversion = conversion_of(
             spec,
@@ -87,7 +106,10 @@ class OmBuilder:
         if key.tuned:
             self._demand_leave_to_tune(request)
         make = self._tune if key.tuned else self._convert
-        artifact = self._builder.store.get(request, lambda into: make(conversion, into))
+        # It leases a chip to tune, which comes before the machine.
+        artifact = self._builder.store.get(
+            request, lambda into: make(conversion, into), heavy=False
+        )
         facts = artifact.facts
         emulated = facts["emulated"] == "yes"
         self._host.demand_expected(emulated, f"the .om in {artifact.folder}")
@@ -136,8 +158,7 @@ class OmBuilder:
 
     def _convert(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
         # One ATC at a time: each takes gigabytes and all cores.
-        machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
-        with self._one_at_a_time(), machine:
+        with self._one_at_a_time(), self._host.locks.heavy_step():
             return self._made(
                 into,
                 lambda folder: convert(
@@ -170,8 +191,7 @@ class OmBuilder:
             return tuned.model
 
         chip = self._host.locks.chips([device.chip.key], wait_s=WAIT_S)
-        machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
-        with self._one_at_a_time(), chip, machine:
+        with self._one_at_a_time(), chip, self._host.locks.heavy_step():
             return {**self._made(into, made), **facts}
 
     def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:

@@ -56,6 +56,14 @@ class RunConfig:
     thumbnails: str
     gate: str | None = None
 
+    @property
+    def patience(self) -> float:
+        """What the limits of tools that only answer a question are multiplied by.
+
+        Their work does not shrink, so that a factor below 1 leaves them as they are.
+        """
+        return max(1.0, self.time_limits)
+
 
 def default_artifacts_folder(environ: Mapping[str, str]) -> Path:
     """Return the artifact store in the user's cache folder, or where the environment says."""

@@ -104,14 +104,15 @@ class Measurer:
     def _onnx(self, spec: ModelSpec, batch: int) -> Predictions:
         from conformance.runners.onnxruntime_runner import infer_with_onnxruntime
 
-        dataset = self._builder.dataset(spec)
-        found = infer_with_onnxruntime(
-            self._builder.onnx_model(spec),
-            self._batches(spec, batch, f"ONNX Runtime, batch {batch}"),
-            dataset.names,
-            dataset.labels,
-            threads=share_of_cores(),
-        )
+        dataset, model = self._builder.dataset(spec), self._builder.onnx_model(spec)
+        with self._builder.locks.heavy_step():
+            found = infer_with_onnxruntime(
+                model,
+                self._batches(spec, batch, f"ONNX Runtime, batch {batch}"),
+                dataset.names,
+                dataset.labels,
+                threads=share_of_cores(),
+            )
         place: dict[str, str | int] = {"model": spec.name, "batch": batch}
         name = f"{spec.name} onnxruntime bs{batch}"
         keep_predictions(self._run_folder, name, "onnxruntime", place, found)

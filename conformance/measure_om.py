@@ -143,6 +143,7 @@ class OmMeasurer:
         return OmRunner(
             tool=self.tool(tool),
             timed=lambda: self.timed(spoiled),
+            heavy_step=self._host.locks.heavy_step,
             scratch=self._host.config.scratch,
             records=records,
             workers=share_of_cores(),

@@ -92,6 +92,7 @@ class RowMeasurer:
         runner = OmRunner(
             tool=self._om_measurer.tool(tool),
             timed=self._untimed,
+            heavy_step=self._host.locks.heavy_step,
             scratch=self._host.config.scratch,
             records=logs_folder(self._run_folder) / f"{folder.name}-rows",
             workers=share_of_cores(),
@@ -107,7 +108,7 @@ class RowMeasurer:
         """Hold the chip; nothing is timed, so others may work beside."""
         locks = self._host.locks
         chip = locks.chips([self._host.device.chip.key], wait_s=WAIT_S)
-        with chip, locks.machine(exclusive=False, wait_s=WAIT_S):
+        with chip, locks.heavy_step():
             yield
 
 

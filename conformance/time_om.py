@@ -190,13 +190,14 @@ class OmTimer:
     ) -> OmFacts:
         """Time generated input in blocks, after a round over images whose outputs are compared."""
         facts = self._repeated(folder, spec, key, measured, lambda _: 1)
+        om = self._om_builder.om_model(spec, key).path
         rates: list[float] = []
         dropped: list[float] = []
         runs, spoiled, notes = list(facts.runs), [facts.spoiled], list(facts.notes)
         with self._measurer.timed(spoiled):
             while (missing := target.rounds_wanted(rates) - len(rates)) > 0:
                 loops = (max(missing, MIN_ROUNDS - 1) + 1) * BLOCK_ENTRIES
-                run = self._pure_run(folder, spec, key, facts.tool, loops)
+                run = self._pure_run(folder, om, key, facts.tool, loops)
                 runs.append(run.timed)
                 notes += run.notes
                 if not run.times_ms:
@@ -218,12 +219,9 @@ class OmTimer:
             notes=notes,
         )
 
-    def _pure_run(
-        self, folder: Path, spec: ModelSpec, key: OmKey, tool: ToolName, loops: int
-    ) -> PureRun:
+    def _pure_run(self, folder: Path, om: Path, key: OmKey, tool: ToolName, loops: int) -> PureRun:
         """Run the tool once on generated input, by whoever holds the chip."""
         limit_s = self._host.config.time_limits * inference_limit_s(loops * key.batch)
-        om = self._om_builder.om_model(spec, key).path
         logs = self._logs(folder.name)
         with work_place(self._host.config.scratch, "pure-", logs) as empty:
             run = self._measurer.tool(tool).measure_pure(

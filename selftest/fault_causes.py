@@ -103,11 +103,8 @@ def hurry() -> None:
     replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 2.5)
     replace("conformance.ascend.inference", "LIMIT_PER_IMAGE_S", lambda _: 0.0)
     replace("conformance.build_om", "ATC_LIMIT_S", lambda _: 2.0)
-    for place, name, seconds in (
-        ("conformance.ascend.board:find_board", "limit_s", 1.5),
-        ("conformance.ascend.supervisor:run", "grace_s", 0.5),
-    ):
-        _cut(place, name, seconds)
+    replace("conformance.ascend.host", "NPU_SMI_LIMIT_S", lambda _: 1.5)
+    _cut("conformance.ascend.supervisor:run", "grace_s", 0.5)
 
 
 def _cut(place: str, name: str, value: float) -> None:

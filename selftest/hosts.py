@@ -14,6 +14,7 @@ from conformance.ascend.host import AscendHost
 from conformance.ascend.locks import MachineLocks
 from conformance.build import Builder
 from conformance.config import RunConfig, resolve
+from conformance.imagenet.dataset import Dataset
 from conformance.spec import ModelSpec, load_spec
 from emulator import EmulatedBoard, install
 from selftest.emulated import SIDE, classifier
@@ -77,15 +78,28 @@ class SmallBuilder(Builder):
     """Builds the emulator's small classifier in place of PyTorch's network."""
 
     def __init__(
-        self, config: RunConfig, run_folder: Path, model: ModelProto | None = None
+        self,
+        config: RunConfig,
+        run_folder: Path,
+        model: ModelProto | None = None,
+        locks: MachineLocks | None = None,
     ) -> None:
-        super().__init__(config, run_folder)
+        super().__init__(config, run_folder, locks)
         self._small = run_folder / "model.onnx"
         run_folder.mkdir(parents=True, exist_ok=True)
         self._small.write_bytes((model or classifier()).SerializeToString())
 
     def onnx_model(self, spec: ModelSpec) -> Path:  # noqa: ARG002 - there is one model
         return self._small
+
+
+class DrawnBuilder(SmallBuilder):
+    """Infers a few pictures that are drawn for the test."""
+
+    images: Dataset
+
+    def dataset(self, spec: object) -> Dataset:  # noqa: ARG002 - there is one set
+        return self.images
 
 
 def machine(folder: Path, soc: str = "Ascend310", cann: str | None = None) -> Machine:

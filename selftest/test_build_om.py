@@ -24,7 +24,9 @@ def place(tmp_path: Path) -> Machine:
 
 def built(place: Machine, key: OmKey, run: str = "run", **given: str) -> OmModel:
     host = place.host(run, **given)
-    return OmBuilder(SmallBuilder(host.config, place.folder / run), host).om_model(SPEC, key)
+    return OmBuilder(
+        SmallBuilder(host.config, place.folder / run, locks=place.locks), host
+    ).om_model(SPEC, key)
 
 
 def test_each_batch_and_variant_is_a_model_of_its_own(place: Machine) -> None:

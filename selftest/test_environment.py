@@ -131,7 +131,7 @@ def test_an_environment_that_is_set_up_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_without_cann_the_environment_is_ours_cleaned(nowhere: dict[str, Path]) -> None:
-    made = vendor_environment(base(), **nowhere)
+    made = vendor_environment(base(), standard=nowhere["standard"], home=nowhere["home"])
     assert (made.variables, made.set_env, made.origin) == (base(), None, "no set_env.sh found")
 
 

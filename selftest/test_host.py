@@ -7,14 +7,21 @@ import json
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
 
 from conformance.ascend import run_chip
 from conformance.ascend.board import AbsentBoard, BrokenBoard
-from conformance.ascend.tool_run import Survivor
+from conformance.ascend.conversion import Conversion
+from conformance.ascend.host import AscendHost
+from conformance.ascend.supervisor import run
+from conformance.ascend.tool_run import Run, Survivor
+from conformance.build import Builder
+from conformance.build_om import OmBuilder, OmModel
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import BoardError, ConfigError, ToolError
 from selftest.hosts import Machine, machine
@@ -219,3 +226,33 @@ def test_versions_are_stated_with_the_tools(place: Machine) -> None:
     assert {"cann", "npu-smi", "benchmark", "ascend-python ais_bench"} <= set(stated)
     assert stated["cann"] == "5.0.1"
     assert json.dumps(stated)
+
+
+@pytest.mark.parametrize(("given", "factor"), [("3", 3), ("0.001", 1)])
+def test_limits_of_tools_that_answer_questions_grow_but_do_not_shrink(
+    place: Machine, given: str, factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, float] = {}
+
+    def watched(kind: str) -> Callable[..., Run]:
+        def watch(argv: list[str | Path], *, limit_s: float, **more: Any) -> Run:
+            limits[kind] = limit_s
+            return run(argv, limit_s=limit_s, **more)
+
+        return watch
+
+    for kind in ("environment", "npu_smi", "tools", "om_description"):
+        monkeypatch.setattr(f"conformance.ascend.{kind}.run", watched(kind))
+    script = place.folder / "cann/set_env.sh"
+    script.parent.mkdir()
+    script.write_text("export ASCEND_OPP_PATH=/opp\n")
+    host = place.host(time_limits=given)
+    bare = {"PATH": "/usr/bin:/bin", "ASCEND_HOME_PATH": str(script.parent)}
+    sourced = AscendHost(host.config, host.run_folder, bare, place.locks).environment
+    assert sourced.set_env == script
+    assert host.device.acl_id == 0
+    assert host.tools.ascend_python
+    model = OmModel(place.folder, "", cast("Conversion", None), "", "", place.folder, True, {})
+    OmBuilder(Builder(host.config, host.run_folder), host).describe(model, place.folder / "told")
+    told = {"environment": 60, "npu_smi": 30, "tools": 120, "om_description": 300}
+    assert limits == {kind: factor * limit for kind, limit in told.items()}

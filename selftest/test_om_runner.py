@@ -21,7 +21,6 @@ from conformance.check import Status
 from conformance.errors import BoardError, DatasetError, DumpError, ToolError
 from conformance.evidence.facts import gather
 from conformance.imagenet.checks import fed_files_check
-from conformance.imagenet.dataset import Dataset
 from conformance.imagenet.independent import digests_of_chunk
 from conformance.imagenet.preprocess import open_rgb, prepare_file, prepare_image
 from conformance.manifests import file_sha256
@@ -35,20 +34,11 @@ from conformance.runners.om_runner import INPUT_OF
 from conformance.spec import Variant
 from conformance.time_om import OmTimer
 from selftest.emulated import classifier
-from selftest.hosts import Machine, SmallBuilder, machine, small_spec
+from selftest.hosts import DrawnBuilder, Machine, machine, small_spec
 from selftest.photographs import drawn
 
 IMAGES = 5
 SPEC = small_spec()
-
-
-class DrawnBuilder(SmallBuilder):
-    """Infers a few pictures that are drawn for the test."""
-
-    images: Dataset
-
-    def dataset(self, spec: object) -> Dataset:  # noqa: ARG002 - there is one set
-        return self.images
 
 
 @pytest.fixture
@@ -60,7 +50,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def measurer(place: Machine, run: str = "run", **given: str) -> OmMeasurer:
     host = place.host(run, **given)
-    builder = DrawnBuilder(host.config, place.folder / run)
+    builder = DrawnBuilder(host.config, place.folder / run, locks=place.locks)
     builder.images = drawn(place.folder / "images", IMAGES, (40, 30))
     return OmMeasurer(builder, OmBuilder(builder, host), host, place.folder / run / "om")
 
@@ -215,7 +205,7 @@ def test_chip_held_by_an_unkillable_tool_is_not_used(place: Machine) -> None:
 
 def timer(place: Machine, run: str = "run", **given: str) -> OmTimer:
     host = place.host(run, **given)
-    builder = DrawnBuilder(host.config, place.folder / run)
+    builder = DrawnBuilder(host.config, place.folder / run, locks=place.locks)
     builder.images = drawn(place.folder / "images", IMAGES, (40, 30))
     oms = OmBuilder(builder, host)
     return OmTimer(builder, oms, host, OmMeasurer(builder, oms, host, place.folder / run))

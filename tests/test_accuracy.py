@@ -46,6 +46,7 @@ def test_this_build_prepares_pictures_as_its_passport_says(spec: ModelSpec, clai
 
 
 @pytest.mark.states("input.digest")
+@pytest.mark.usefixtures("heavy_step")
 def test_inputs_equal_an_independent_preparation(
     dataset: Dataset, spec: ModelSpec, claim: Claim
 ) -> None:

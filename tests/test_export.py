@@ -71,6 +71,7 @@ def test_attributes_are_pytorchs(onnx_model: Path, trace: Trace, claim: Claim) -
 
 
 @pytest.mark.states("export.reproducible")
+@pytest.mark.usefixtures("heavy_step")
 def test_export_is_reproducible(
     onnx_model: Path, network: torch.nn.Module, spec: ModelSpec, claim: Claim
 ) -> None:

@@ -55,6 +55,7 @@ def vendor_environment(
     *,
     standard: Path = Path("/usr/local/Ascend"),
     home: Path | None = None,
+    time_factor: float = 1.0,
 ) -> VendorEnvironment:
     """Build the environment for vendor tools.
 
@@ -66,6 +67,7 @@ def vendor_environment(
         base: The suite's own environment; default ``os.environ``.
         standard: CANN's standard folder.
         home: The user's home folder, the second place where CANN is installed.
+        time_factor: What the time limit of sourcing is multiplied by.
 
     Raises:
         ToolError: A ``set_env.sh`` was found, but it hangs or sets none of CANN's variables.
@@ -76,7 +78,8 @@ def vendor_environment(
         return VendorEnvironment(clean, None, f"already set up: {', '.join(prepared)}")
     for origin, script in _candidates(clean, standard, home or Path.home()):
         if _is_file(script):
-            sourced = _sourced(script, tuple(sorted(clean.items())))
+            limit_s = time_factor * SOURCING_LIMIT_S
+            sourced = _sourced(script, tuple(sorted(clean.items())), limit_s)
             return VendorEnvironment(_path_first(clean, sourced), script, origin)
     return VendorEnvironment(clean, None, "no set_env.sh found")
 
@@ -138,7 +141,7 @@ def _is_file(path: Path) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _sourced(script: Path, base: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def _sourced(script: Path, base: tuple[tuple[str, str], ...], limit_s: float) -> dict[str, str]:
     """Return the environment that bash has after sourcing the script; cached per process."""
     with tempfile.TemporaryDirectory(prefix="ascend-env-") as folder:
         result = run(
@@ -146,7 +149,7 @@ def _sourced(script: Path, base: tuple[tuple[str, str], ...]) -> dict[str, str]:
             env=dict(base),
             cwd=Path(folder),
             log=Path(folder) / "environment",
-            limit_s=SOURCING_LIMIT_S,
+            limit_s=limit_s,
         )
         entries = os.fsdecode(result.stdout_path.read_bytes()).split("\0")
         variables = dict(entry.split("=", 1) for entry in entries if "=" in entry)

@@ -19,6 +19,7 @@ from conformance.ascend.devices import Device, acl_devices
 from conformance.ascend.environment import VendorEnvironment, vendor_environment
 from conformance.ascend.installed import InstalledTools
 from conformance.ascend.locks import MachineLocks
+from conformance.ascend.npu_smi import LIMIT_S as NPU_SMI_LIMIT_S
 from conformance.ascend.run_chip import ChipChoice, RunChip
 from conformance.ascend.socs import agreed_soc
 from conformance.ascend.tools import path_folders, programs_named, require_program
@@ -58,7 +59,7 @@ class AscendHost:
     @cached_property
     def environment(self) -> VendorEnvironment:
         """The environment of vendor tools."""
-        return vendor_environment(self._variables)
+        return vendor_environment(self._variables, time_factor=self.config.patience)
 
     @cached_property
     def tools(self) -> InstalledTools:
@@ -82,7 +83,8 @@ class AscendHost:
         """
         if self.config.board == "none":
             return NO_BOARD_ASKED
-        board = find_board(self.environment, locks=self.locks)
+        limit_s = self.config.patience * NPU_SMI_LIMIT_S
+        board = find_board(self.environment, locks=self.locks, limit_s=limit_s)
         if isinstance(board, PresentBoard):
             self.demand_expected(board.emulated, f"npu-smi at {board.npu_smi.path}")
         return board

@@ -65,7 +65,11 @@ class InstalledTools:
     @cached_property
     def ascend_python(self) -> AscendPython | None:
         """The interpreter that imports ais_bench."""
-        return find_ascend_python(self._environment, given=self._config.ascend_python)
+        return find_ascend_python(
+            self._environment,
+            given=self._config.ascend_python,
+            time_factor=self._config.patience,
+        )
 
     def choose(self, preferred: ToolName) -> ToolName:
         """Return the inference tool to use: the one asked for, else the preferred, else the other.

@@ -2,29 +2,22 @@
 
 All locks are ``flock`` on files in one folder that every user may write. The kernel releases them
 when their holder dies. Order, so that nobody waits in a circle: artifacts, then chips, then the
-machine, then npu-smi; nobody asks for an artifact while holding a chip.
+machine, then npu-smi; nobody asks for an artifact while holding a chip, and a heavy step lets go of
+the machine while it asks for one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-import msgspec
-
-from conformance.ascend.lock_files import (
-    LockFolder,
-    print_line,
-    read_json,
-    write_text,
-)
+from conformance.ascend.lock_files import LockFolder, LocksUnusableError, print_line
+from conformance.ascend.stuck_chips import StuckMark
 from conformance.ascend.tool_run import Survivor
 from conformance.errors import BoardError, ConformanceError
 
@@ -44,13 +37,16 @@ class Rank(IntEnum):
 
 
 class _Held(threading.local):
-    """What this thread holds, by rank."""
+    """What this thread holds, by rank, and the heavy step that it is in."""
 
     def __init__(self) -> None:
         self.ranks: list[Rank] = []
+        self.step: _HeavyStep | None = None
 
 
 _held = _Held()
+# Folders of locks that cannot be used, and were told so.
+_told_unusable: set[Path] = set()
 
 
 def held() -> tuple[Rank, ...]:
@@ -107,6 +103,27 @@ class MachineLocks:
             yield
 
     @contextlib.contextmanager
+    def heavy_step(self) -> Iterator[None]:
+        """Hold the machine shared for as long as the block works.
+
+        A step within another one, or within a timing of our own, holds nothing more. Where the
+        locks cannot be used the step works all the same, and that is told once.
+
+        Raises:
+            BoardError: Somebody times for longer than ``WAIT_S``.
+        """
+        if _held.step or Rank.MACHINE in _held.ranks:
+            yield
+            return
+        _held.step = step = _HeavyStep(self)
+        try:
+            step.begin()
+            yield
+        finally:
+            _held.step = None
+            step.end()
+
+    @contextlib.contextmanager
     def npu_smi(self, *, wait_s: float) -> Iterator[None]:
         """Hold the right to call npu-smi, which must not run twice at a time."""
         with self._ranked(Rank.NPU_SMI), self._files.locked("npu-smi", fcntl.LOCK_EX, wait_s):
@@ -116,40 +133,13 @@ class MachineLocks:
         """Keep a chip from being leased until the named processes are gone.
 
         Raises:
-            BoardError: The mark cannot be written. What is left of it keeps the chip from being
-                leased too.
+            BoardError: There is no room for the mark.
         """
-        descriptor = self._files.open(_unusable_name(chip))
-        try:
-            write_text(descriptor, json.dumps([asdict(survivor) for survivor in survivors]))
-        except OSError as error:
-            raise BoardError(
-                f"a tool on the chip cannot be killed, and that cannot be noted: {error.strerror}",
-                got=_told(survivors),
-                expected="room for the note",
-                where={"NPU": chip[0], "chip": chip[1], "file": self._unusable_path(chip)},
-                next_step="make room, use another chip with --chips=, or restart the machine",
-            ) from None
-        finally:
-            os.close(descriptor)
+        StuckMark(self._files, *chip).write(survivors)
 
     def unusable(self, chip: Chip) -> BoardError | None:
         """Return why a chip must not be used: a tool on it could not be killed and still runs."""
-        path = self._unusable_path(chip)
-        if not path.exists():
-            return None
-        descriptor = self._files.open(_unusable_name(chip))
-        try:
-            survivors = msgspec.convert(read_json(descriptor), list[Survivor])
-        except msgspec.ValidationError as error:
-            return _unreadable(chip, path, error)
-        finally:
-            os.close(descriptor)
-        stuck = [survivor for survivor in survivors if survivor.is_running()]
-        return _stuck(chip, stuck) if stuck else None
-
-    def _unusable_path(self, chip: Chip) -> Path:
-        return self.folder / f"{_unusable_name(chip)}.lock"
+        return StuckMark(self._files, *chip).error()
 
     def _refuse_unusable(self, chip: Chip) -> None:
         if error := self.unusable(chip):
@@ -158,12 +148,7 @@ class MachineLocks:
     @contextlib.contextmanager
     def _ranked(self, rank: Rank) -> Iterator[None]:
         if _held.ranks and _held.ranks[-1] >= rank:
-            raise ConformanceError(
-                "locks are taken in the wrong order",
-                got=f"{rank.name} while holding {_held.ranks[-1].name}",
-                expected="chips, then the machine, then npu-smi, each once",
-                next_step="this is a mistake in the suite: report it",
-            )
+            raise _wrong_order(f"{rank.name} while holding {_held.ranks[-1].name}")
         _held.ranks.append(rank)
         try:
             yield
@@ -171,34 +156,55 @@ class MachineLocks:
             _held.ranks.remove(rank)
 
 
+class _HeavyStep:
+    """The hold of one thread on the machine, which can be let go for a while."""
+
+    def __init__(self, locks: MachineLocks) -> None:
+        self._locks = locks
+        self._hold = contextlib.ExitStack()
+
+    def begin(self) -> None:
+        try:
+            self._hold.enter_context(self._locks.machine(exclusive=False, wait_s=WAIT_S))
+        except LocksUnusableError as error:
+            if self._locks.folder not in _told_unusable:
+                _told_unusable.add(self._locks.folder)
+                self._locks.say(f"{error}\n  until then heavy steps may disturb who times here")
+
+    def end(self) -> None:
+        self._hold.close()
+
+
+@contextlib.contextmanager
+def nothing_held() -> Iterator[None]:
+    """Hold no lock of the machine while the block asks for an artifact.
+
+    Whoever makes the artifact may wait for what we hold, so that a heavy step lets go of it.
+
+    Raises:
+        ConformanceError: A chip is leased, or the machine is held to time: those are not let go.
+    """
+    step, _held.step = _held.step, None
+    if step:
+        step.end()
+    try:
+        if _held.ranks:
+            raise _wrong_order(f"an artifact while holding {_held.ranks[-1].name}")
+        yield
+    finally:
+        _held.step = step
+        if step:
+            step.begin()
+
+
+def _wrong_order(got: str) -> ConformanceError:
+    return ConformanceError(
+        "locks are taken in the wrong order",
+        got=got,
+        expected="artifacts, then chips, then the machine, then npu-smi, each once",
+        next_step="this is a mistake in the suite: report it",
+    )
+
+
 def _name(chip: Chip) -> str:
     return f"chip-{chip[0]}-{chip[1]}"
-
-
-def _unusable_name(chip: Chip) -> str:
-    return f"{_name(chip)}-unusable"
-
-
-def _told(survivors: Sequence[Survivor]) -> str:
-    return "; ".join(f"{s.pid} ({s.state}) {s.command}" for s in survivors)
-
-
-def _stuck(chip: Chip, stuck: Sequence[Survivor]) -> BoardError:
-    return BoardError(
-        "chip is used by a tool that could not be killed",
-        got=_told(stuck),
-        expected="no process on it",
-        where={"NPU": chip[0], "chip": chip[1]},
-        next_step="use another chip with --chips=, or restart the machine",
-    )
-
-
-def _unreadable(chip: Chip, path: Path, error: msgspec.ValidationError) -> BoardError:
-    return BoardError(
-        "chip may be used by a tool that could not be killed: the note about it is damaged",
-        got=error,
-        expected="a list of processes",
-        where={"NPU": chip[0], "chip": chip[1], "file": path},
-        next_step=f"see that no process uses the chip and have {path} removed, or use another "
-        "chip with --chips=",
-    )

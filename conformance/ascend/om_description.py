@@ -39,7 +39,12 @@ class OmDescription:
 
 
 def describe_om(
-    om: Path, *, atc: Path, environment: VendorEnvironment, folder: Path
+    om: Path,
+    *,
+    atc: Path,
+    environment: VendorEnvironment,
+    folder: Path,
+    limit_s: float = LIMIT_S,
 ) -> OmDescription:
     """Ask ATC what an ``.om`` holds: its graph (``--mode=1``) and its display (``--mode=6``).
 
@@ -52,13 +57,14 @@ def describe_om(
         atc: The program.
         environment: The environment of vendor tools.
         folder: A work folder, where logs and the graph stay.
+        limit_s: Time limit of each question.
 
     Raises:
         ToolError: ATC cannot be started.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log, graph = folder / "om-info.log", folder / "om-graph.json"
-    read_back = partial(run, env=environment.variables, cwd=folder, limit_s=LIMIT_S)
+    read_back = partial(run, env=environment.variables, cwd=folder, limit_s=limit_s)
     read_back([atc, "--mode=1", f"--om={om}", f"--json={graph}"], log=folder / "om-graph.log")
     display = read_back([atc, "--mode=6", f"--om={om}"], log=log)
     return _merged(describe_from_graph(_read(graph)), describe_from_info(display.text))

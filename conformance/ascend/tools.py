@@ -125,18 +125,24 @@ def _executable(path: Path) -> Path:
 
 
 def find_ascend_python(
-    environment: VendorEnvironment, *, given: Path | None = None
+    environment: VendorEnvironment, *, given: Path | None = None, time_factor: float = 1.0
 ) -> AscendPython | None:
     """Return the interpreter of CANN's Python tools: the given one, or the first that has them.
 
     Looked for are all ``python3`` on PATH outside our own virtual environment that can import
     ais_bench.
 
+    Args:
+        environment: The environment of vendor tools.
+        given: The interpreter that the user names.
+        time_factor: What the time limit of the import is multiplied by.
+
     Raises:
         ToolError: One was given, but it cannot import ais_bench; the error holds its own words.
     """
+    limit_s = time_factor * IMPORT_LIMIT_S
     if given is not None:
-        found = _try_python(given, environment)
+        found = _try_python(given, environment, limit_s)
         if isinstance(found, AscendPython):
             return found
         raise ToolError(
@@ -148,7 +154,7 @@ def find_ascend_python(
         )
     folders = path_folders(environment.path)
     candidates = dict.fromkeys(programs_named("python3", folders))
-    tried = (_try_python(path, environment) for path in candidates if _usable(path))
+    tried = (_try_python(path, environment, limit_s) for path in candidates if _usable(path))
     return next((found for found in tried if isinstance(found, AscendPython)), None)
 
 
@@ -158,7 +164,7 @@ def _usable(interpreter: Path) -> bool:
     return not ours and os.access(interpreter, os.X_OK)
 
 
-def _try_python(path: Path, environment: VendorEnvironment) -> AscendPython | str:
+def _try_python(path: Path, environment: VendorEnvironment, limit_s: float) -> AscendPython | str:
     """Ask an interpreter for its packages, from an empty folder that cannot mask any.
 
     Returns what it has, or its own words about why ais_bench cannot be imported.
@@ -167,7 +173,7 @@ def _try_python(path: Path, environment: VendorEnvironment) -> AscendPython | st
         log = Path(folder) / "import.log"
         argv = [str(path), "-c", REPORT_PACKAGES]
         env = environment.variables
-        result = run(argv, env=env, cwd=Path(folder), log=log, limit_s=IMPORT_LIMIT_S)
+        result = run(argv, env=env, cwd=Path(folder), log=log, limit_s=limit_s)
         printed = result.stdout_path.read_text(errors="replace").splitlines()
         if result.status == 0 and printed:
             return AscendPython(path.absolute(), json.loads(printed[-1]))

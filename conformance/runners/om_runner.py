@@ -88,6 +88,7 @@ class OmRunner:
     Attributes:
         tool: The inference tool, on the leased chip.
         timed: Enters the chip's lease and the machine's exclusive lock.
+        heavy_step: Holds the machine shared while inputs are prepared and outputs read.
         scratch: Where inputs and outputs lie for a while.
         records: Where logs and performance files are kept.
         workers: Processes that prepare inputs.
@@ -96,6 +97,7 @@ class OmRunner:
 
     tool: InferenceTool
     timed: Callable[[], AbstractContextManager[None]]
+    heavy_step: Callable[[], AbstractContextManager[None]]
     scratch: Path
     records: Path
     workers: int
@@ -134,9 +136,10 @@ class OmRunner:
                 with self.timed():
                     run = self.infer(job, inputs, len(images), job.folder / "work")
                 labels = dataset.labels[collector.filled : collector.filled + len(images)]
-                part = read_outputs(run, images, labels, spec.export.classes)
+                with self.heavy_step():
+                    part = read_outputs(run, images, labels, spec.export.classes)
+                    dumps.update(sha256sum(run.outputs.folder / name for name in run.outputs.names))
                 collector.add(part.names, part.scores)
-                dumps.update(sha256sum(run.outputs.folder / name for name in run.outputs.names))
                 figures.update(sha256sum(figures_of(run)))
                 self.keep(run, f"shard{number}")
                 found.append(run)
@@ -154,7 +157,10 @@ class OmRunner:
         folder, prepare = job.folder / INPUTS, job.spec.preprocess
         folder.mkdir(mode=0o700)
         title = f"inputs of {len(images)} images"
-        paths = write_inputs(images, folder, prepare, job.kind, workers=self.workers, title=title)
+        with self.heavy_step():
+            paths = write_inputs(
+                images, folder, prepare, job.kind, workers=self.workers, title=title
+            )
         info, size_px = job.folder / "inputs.info", (prepare.crop, prepare.crop)
         write_info(bin_entries(paths, *size_px), info)
         digests = tuple(sha256_of_files(paths))
