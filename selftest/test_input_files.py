@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from conformance.imagenet import parallel
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset, LabelledImage
 from conformance.imagenet.info_file import input_folder
-from conformance.imagenet.input_files import UNFINISHED, shards, write_inputs
+from conformance.imagenet.input_files import shards, write_inputs
+from conformance.imagenet.input_folder import UNFINISHED, claimed_folder
 from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, prepare_file
 from conformance.spec import load_spec
@@ -77,8 +79,43 @@ def test_files_of_another_run_are_refused(pictures: Dataset, tmp_path: Path) -> 
         write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
 
 
+@pytest.mark.parametrize("name", [".download.part", "val.part", ".0123456789abcde.part"])
+def test_temporary_files_of_others_are_refused_and_kept(
+    pictures: Dataset, tmp_path: Path, name: str
+) -> None:
+    ours = tmp_path / ".0123456789abcdef.part"
+    for path in (ours, tmp_path / name):
+        path.write_bytes(b"half")
+    with pytest.raises(ConformanceError, match=re.escape(name)):
+        write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([ours.name, name])
+
+
+def test_a_folder_takes_one_preparation_at_a_time(pictures: Dataset, tmp_path: Path) -> None:
+    target = tmp_path / "drawn_000.bin"
+    with claimed_folder(tmp_path, [target]):
+        part = tmp_path / ".0123456789abcdef.part"
+        part.write_bytes(b"half")
+        with pytest.raises(ConformanceError, match="another preparation writes into this folder"):
+            write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
+        assert part.read_bytes() == b"half", "what the other one is writing stays"
+        part.unlink()
+    write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_made_names_no_option_of_others(
+    pictures: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConformanceError, match="cannot be used") as caught:
+        write_inputs(pictures.images[:1], tmp_path / "file", SPEC, "uint8")
+    assert "--scratch" not in str(caught.value)
+
+
 def test_what_a_killed_run_left_is_replaced(pictures: Dataset, tmp_path: Path) -> None:
-    (tmp_path / ".drawn_000.bin.part").write_bytes(b"half")
+    (tmp_path / ".0123456789abcdef.part").write_bytes(b"half")
+    (tmp_path / UNFINISHED).touch()
     (tmp_path / "drawn_000.bin").write_bytes(b"old")
     (path,) = write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
     assert list(tmp_path.iterdir()) == [path]
