@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -188,9 +189,13 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return holds
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+@pytest.mark.parametrize(
+    ("ending", "times"),
+    [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 1)],
+    ids=["ctrl-c", "ctrl-c twice", "killed"],
+)
 def test_no_process_survives_and_every_file_is_whole(
-    pictures: Dataset, tmp_path: Path, ending: signal.Signals
+    pictures: Dataset, tmp_path: Path, ending: signal.Signals, times: int
 ) -> None:
     script, out = tmp_path / "endless.py", tmp_path / "out"
     script.write_text(ENDLESS)
@@ -203,7 +208,9 @@ def test_no_process_survives_and_every_file_is_whole(
     family = psutil.Process(run.pid).children(recursive=True)
     assert len(family) >= 2
     if ending is signal.SIGINT:
-        os.killpg(run.pid, ending)  # as a terminal does: to every process of the group
+        for _ in range(times):
+            os.killpg(run.pid, ending)  # as a terminal does: to every process of the group
+            time.sleep(0.05)
     else:
         run.kill()
     assert run.wait(20) != 0
@@ -238,6 +245,48 @@ def test_a_stream_left_early_leaves_no_process(pictures: Dataset) -> None:
     assert len(workers) == 2
     stream.close()
     assert not any(worker.is_running() for worker in workers)
+
+
+def test_ctrl_c_while_processes_start_prints_no_traceback_of_theirs(
+    pictures: Dataset, tmp_path: Path
+) -> None:
+    script = tmp_path / "endless.py"
+    # What a worker imports to start takes its time here.
+    script.write_text(f"import time; time.sleep(2)\n{ENDLESS}")
+    command = [sys.executable, str(script), str(pictures.images[0].path), str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with (tmp_path / "stderr").open("w") as stderr:
+        run = subprocess.Popen(command, env=environment, stderr=stderr, start_new_session=True)
+    assert wait_until(lambda: len(workers_of(run.pid)) == 2, 30)
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(20) != 0
+    told = (tmp_path / "stderr").read_text()
+    assert told.count("Traceback") == 1, "that of the script itself, which catches nothing"
+    assert "worker process died" not in told
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_ctrl_c_while_the_pool_closes_comes_when_it_has_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[bool] = []
+    shutdown = ProcessPoolExecutor.shutdown
+
+    def interrupted(pool: ProcessPoolExecutor, **how: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)  # a signal is noticed within a few instructions
+        shutdown(pool, **how)
+        closed.append(True)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel.each_in_order(ignores_ctrl_c, range(64), workers=2))
+    assert closed == [True]
 
 
 def ignores_ctrl_c(_chunk: Sequence[int]) -> tuple[bool, int]:
