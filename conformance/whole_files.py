@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from conformance.errors import ConformanceError
 
 PART_SUFFIX = ".part"
+_RANDOM_BYTES = 8
+# What names a temporary file of ours, as a regular expression; a user's file is not named so.
+PART_NAME = rf"\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\{PART_SUFFIX}"
 
 
 def write_whole(content: bytes | memoryview, target: Path) -> None:
@@ -21,7 +25,7 @@ def write_whole(content: bytes | memoryview, target: Path) -> None:
     Raises:
         ConformanceError: The file cannot be written; names it.
     """
-    part = target.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+    part = target.with_name(f".{secrets.token_hex(_RANDOM_BYTES)}{PART_SUFFIX}")
     try:
         try:
             with part.open("xb") as file:
@@ -31,6 +35,35 @@ def write_whole(content: bytes | memoryview, target: Path) -> None:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(target, error) from error
+
+
+def demand_apart(target: Path, *, files: Iterable[Path] = (), folder: Path | None = None) -> None:
+    """Refuse to write over one of the files that the new one is made of, or among them.
+
+    Args:
+        target: The file to be written.
+        files: Some of what it is made of.
+        folder: All of whose files it is made of.
+
+    Raises:
+        ConformanceError: It would, or its folder is not there; names both.
+    """
+    try:
+        beside = target.parent.stat()
+        own = [path for path in files if path.exists() and target.exists()]
+        lost = [path for path in own if path.samefile(target)]
+        if folder is not None and folder.exists() and os.path.samestat(beside, folder.stat()):
+            lost.append(folder)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    if lost:
+        raise ConformanceError(
+            "the file to write is, or lies among, the files that it is made of",
+            got=target,
+            expected=f"another place than {lost[0]}",
+            where={"file": target},
+            next_step="give another name or folder; nothing was changed",
+        )
 
 
 def remove_earlier(target: Path) -> None:

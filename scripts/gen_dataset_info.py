@@ -21,6 +21,7 @@ from conformance.imagenet.info_file import (
     jpg_folder,
     write_info,
 )
+from conformance.whole_files import demand_apart
 
 
 def main() -> None:
@@ -29,16 +30,19 @@ def main() -> None:
     modes = parser.add_subparsers(dest="mode", required=True, metavar="bin|jpg")
     for mode, what in (("bin", "prepared .bin files"), ("jpg", "JPEG files")):
         chosen = modes.add_parser(mode, help=f"list {what}")
-        chosen.add_argument("source", metavar="DIR", type=Path, help=f"folder of {what}")
+        chosen.add_argument("source", metavar="DIR", help=f"folder of {what}")
         chosen.add_argument("target", metavar="INFO", type=Path, help="info file to write")
         if mode == "bin":
             chosen.add_argument("width", metavar="WIDTH", type=int, help="of each input, 224")
             chosen.add_argument("height", metavar="HEIGHT", type=int, help="of each input, 224")
     given = parser.parse_args()
+    source = Path(given.source)
+    demand_apart(given.target, folder=source)
     if given.mode == "bin":
-        lines = bin_entries(input_folder(given.source), given.width, given.height)
+        paths = input_folder(source)
+        lines = bin_entries(paths, given.width, given.height, spelt=given.source)
     else:
-        lines = jpg_entries(jpg_folder(given.source))
+        lines = jpg_entries(jpg_folder(source), spelt=given.source)
     write_info(lines, given.target)
     print(f"{len(lines)} lines written to {given.target}")
 

@@ -69,6 +69,45 @@ def test_a_size_for_another_picture_is_refused(tmp_path: Path) -> None:
         bin_entries(inputs(tmp_path, "a.bin"), 299, 299)
 
 
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((0, 0), "224 x 224"), ((112, 448), "112 x 112 or 224 x 224"), ((-224, -224), "224 x 224")],
+)
+def test_a_shape_that_no_input_has_is_refused(
+    tmp_path: Path, shape: tuple[int, int], fits: str
+) -> None:
+    paths = inputs(tmp_path, "a.bin", size=150_528)
+    with pytest.raises(DatasetError, match="no prepared input has this width and height") as caught:
+        bin_entries(paths, *shape)
+    assert fits in str(caught.value)
+
+
+def test_files_of_no_bytes_have_no_shape(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="these files would fit none"):
+        bin_entries(inputs(tmp_path, "a.bin", size=0), 0, 0)
+
+
+@pytest.mark.parametrize("names", [("a.b.bin", "a.c.bin"), ("a.bin", "a.0.bin")])
+def test_names_that_the_tool_merges_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    with pytest.raises(DatasetError, match="one result for two files") as caught:
+        bin_entries(inputs(tmp_path, *names), 224, 224)
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_jpegs_that_the_tool_merges_are_refused(tmp_path: Path) -> None:
+    for name in ("a.JPEG", "a.jpg"):
+        noise(7, 7).save(tmp_path / name, "JPEG")
+    with pytest.raises(DatasetError, match=r"a\.JPEG and a\.jpg"):
+        jpg_entries(jpg_folder(tmp_path))
+
+
+def test_another_format_under_the_name_of_a_jpeg_is_told(tmp_path: Path) -> None:
+    noise(7, 7).save(tmp_path / "a.JPEG", "PNG")
+    with pytest.raises(DatasetError, match="image is no JPEG file") as caught:
+        jpg_entries(jpg_folder(tmp_path))
+    assert "got: a PNG file" in str(caught.value)
+
+
 def test_no_input_is_an_error() -> None:
     with pytest.raises(ConformanceError, match="no input"):
         bin_entries([], 224, 224)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from conformance.imagenet import parallel
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset, LabelledImage
 from conformance.imagenet.info_file import input_folder
-from conformance.imagenet.input_files import UNFINISHED, shards, write_inputs
+from conformance.imagenet.input_files import shards, write_inputs
+from conformance.imagenet.input_folder import UNFINISHED, claimed_folder
 from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, prepare_file
 from conformance.spec import load_spec
@@ -77,8 +80,43 @@ def test_files_of_another_run_are_refused(pictures: Dataset, tmp_path: Path) -> 
         write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
 
 
+@pytest.mark.parametrize("name", [".download.part", "val.part", ".0123456789abcde.part"])
+def test_temporary_files_of_others_are_refused_and_kept(
+    pictures: Dataset, tmp_path: Path, name: str
+) -> None:
+    ours = tmp_path / ".0123456789abcdef.part"
+    for path in (ours, tmp_path / name):
+        path.write_bytes(b"half")
+    with pytest.raises(ConformanceError, match=re.escape(name)):
+        write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([ours.name, name])
+
+
+def test_a_folder_takes_one_preparation_at_a_time(pictures: Dataset, tmp_path: Path) -> None:
+    target = tmp_path / "drawn_000.bin"
+    with claimed_folder(tmp_path, [target]):
+        part = tmp_path / ".0123456789abcdef.part"
+        part.write_bytes(b"half")
+        with pytest.raises(ConformanceError, match="another preparation writes into this folder"):
+            write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
+        assert part.read_bytes() == b"half", "what the other one is writing stays"
+        part.unlink()
+    write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_made_names_no_option_of_others(
+    pictures: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConformanceError, match="cannot be used") as caught:
+        write_inputs(pictures.images[:1], tmp_path / "file", SPEC, "uint8")
+    assert "--scratch" not in str(caught.value)
+
+
 def test_what_a_killed_run_left_is_replaced(pictures: Dataset, tmp_path: Path) -> None:
-    (tmp_path / ".drawn_000.bin.part").write_bytes(b"half")
+    (tmp_path / ".0123456789abcdef.part").write_bytes(b"half")
+    (tmp_path / UNFINISHED).touch()
     (tmp_path / "drawn_000.bin").write_bytes(b"old")
     (path,) = write_inputs(pictures.images[:1], tmp_path, SPEC, "uint8")
     assert list(tmp_path.iterdir()) == [path]
@@ -151,9 +189,13 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return holds
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+@pytest.mark.parametrize(
+    ("ending", "times"),
+    [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 1)],
+    ids=["ctrl-c", "ctrl-c twice", "killed"],
+)
 def test_no_process_survives_and_every_file_is_whole(
-    pictures: Dataset, tmp_path: Path, ending: signal.Signals
+    pictures: Dataset, tmp_path: Path, ending: signal.Signals, times: int
 ) -> None:
     script, out = tmp_path / "endless.py", tmp_path / "out"
     script.write_text(ENDLESS)
@@ -166,7 +208,9 @@ def test_no_process_survives_and_every_file_is_whole(
     family = psutil.Process(run.pid).children(recursive=True)
     assert len(family) >= 2
     if ending is signal.SIGINT:
-        os.killpg(run.pid, ending)  # as a terminal does: to every process of the group
+        for _ in range(times):
+            os.killpg(run.pid, ending)  # as a terminal does: to every process of the group
+            time.sleep(0.05)
     else:
         run.kill()
     assert run.wait(20) != 0
@@ -201,6 +245,48 @@ def test_a_stream_left_early_leaves_no_process(pictures: Dataset) -> None:
     assert len(workers) == 2
     stream.close()
     assert not any(worker.is_running() for worker in workers)
+
+
+def test_ctrl_c_while_processes_start_prints_no_traceback_of_theirs(
+    pictures: Dataset, tmp_path: Path
+) -> None:
+    script = tmp_path / "endless.py"
+    # What a worker imports to start takes its time here.
+    script.write_text(f"import time; time.sleep(2)\n{ENDLESS}")
+    command = [sys.executable, str(script), str(pictures.images[0].path), str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    with (tmp_path / "stderr").open("w") as stderr:
+        run = subprocess.Popen(command, env=environment, stderr=stderr, start_new_session=True)
+    assert wait_until(lambda: len(workers_of(run.pid)) == 2, 30)
+    time.sleep(1)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(20) != 0
+    told = (tmp_path / "stderr").read_text()
+    assert told.count("Traceback") == 1, "that of the script itself, which catches nothing"
+    assert "worker process died" not in told
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_ctrl_c_while_the_pool_closes_comes_when_it_has_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[bool] = []
+    shutdown = ProcessPoolExecutor.shutdown
+
+    def interrupted(pool: ProcessPoolExecutor, **how: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)  # a signal is noticed within a few instructions
+        shutdown(pool, **how)
+        closed.append(True)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel.each_in_order(ignores_ctrl_c, range(64), workers=2))
+    assert closed == [True]
 
 
 def ignores_ctrl_c(_chunk: Sequence[int]) -> tuple[bool, int]:

@@ -13,6 +13,7 @@ import pytest
 
 from conformance.commands import exit_status
 from conformance.imagenet.dataset import Dataset
+from conformance.imagenet.input_folder import claimed_folder
 from conformance.imagenet.preprocess import prepare_file
 from conformance.spec import load_spec
 from selftest.photographs import drawn
@@ -175,6 +176,53 @@ def test_a_folder_for_the_result_that_is_not_there_is_named(tmp_path: Path) -> N
     assert ended.returncode == 1
     assert f"file: {tmp_path}/none/result.json" in ended.stderr
     assert "make the folder first" in ended.stderr
+
+
+def test_a_missing_folder_is_found_before_anything_is_scored(tmp_path: Path) -> None:
+    dumps, labels = results(tmp_path)
+    (dumps / "i1_1.txt").write_text("no score")
+    ended = run("imagenet_acc_eval.py", dumps, labels, tmp_path / "none", "result.json")
+    assert "make the folder first" in ended.stderr
+    assert "i1_1.txt" not in ended.stderr
+
+
+def test_no_script_writes_over_what_it_reads(val: Dataset, tmp_path: Path) -> None:
+    dumps, labels = results(tmp_path)
+    (tmp_path / "link.txt").symlink_to(labels)
+    (tmp_path / "w.pth").write_text("weights")
+    photo = val.images[1].path
+    before = {path: path.read_bytes() for path in (labels, dumps / "i1_1.txt", photo)}
+    for script, arguments in (
+        ("imagenet_acc_eval.py", (dumps, labels, tmp_path, "val_label.txt")),
+        ("imagenet_acc_eval.py", (dumps, labels, tmp_path, "link.txt")),
+        ("imagenet_acc_eval.py", (dumps, labels, dumps, "i1_1.txt")),
+        ("imagenet_acc_eval.py", (dumps, labels, dumps, "result.json")),
+        ("gen_dataset_info.py", ("jpg", val.root, photo)),
+        ("gen_dataset_info.py", ("jpg", val.root, val.root / "new.info")),
+        ("squeezenet1_1_pth2onnx.py", (tmp_path / "w.pth", tmp_path / "w.pth")),
+    ):
+        ended = run(script, *arguments)
+        assert ended.returncode == 1, ended
+        assert "that it is made of" in ended.stderr
+        assert "nothing was changed" in ended.stderr
+    assert before == {path: path.read_bytes() for path in before}
+    assert (tmp_path / "w.pth").read_text() == "weights"
+
+
+def test_the_second_preparation_into_one_folder_is_refused(val: Dataset, tmp_path: Path) -> None:
+    with claimed_folder(tmp_path / "prep", [tmp_path / "prep" / f"{n}.bin" for n in range(3)]):
+        ended = run("squeezenet1_1_preprocess.py", val.root, tmp_path / "prep")
+    assert ended.returncode == 1
+    assert "another preparation writes into this folder" in ended.stderr
+    assert "--scratch" not in ended.stderr
+
+
+def test_lines_spell_the_folder_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "prep").mkdir()
+    (tmp_path / "prep" / "a.bin").write_bytes(bytes(150_528))
+    command = [sys.executable, str(SCRIPTS / "gen_dataset_info.py"), "bin", "./prep", "./x.info"]
+    subprocess.run([*command, "224", "224"], cwd=tmp_path, check=True)
+    assert (tmp_path / "x.info").read_text() == "0 ./prep/a.bin 224 224\n"
 
 
 def test_an_interrupted_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from conformance.export.network import build_network
 from conformance.export.onnx_model import export_onnx, read_facts
 from conformance.export.state_dict import load_state_dict
 from conformance.spec import load_spec
-from conformance.whole_files import write_whole
+from conformance.whole_files import demand_apart, write_whole
 
 
 def export_checkpoint(model: str, checkpoint: Path, target: Path) -> str:
@@ -25,6 +25,7 @@ def export_checkpoint(model: str, checkpoint: Path, target: Path) -> str:
         ExportError: The network cannot be exported, or what was written is not what was asked for.
         ConformanceError: The target cannot be written.
     """
+    demand_apart(target, files=[checkpoint])
     spec = load_spec(model)
     network = build_network(spec.architecture)
     network.load_state_dict(load_state_dict(checkpoint, spec))

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from conformance.errors import ConformanceError, DatasetError
 from conformance.imagenet.folders import image_files
-from conformance.imagenet.input_files import SUFFIX, UNFINISHED
+from conformance.imagenet.input_files import SUFFIX
+from conformance.imagenet.input_folder import UNFINISHED
 from conformance.imagenet.preprocess import CHANNELS, IMAGE_FORMATS
 from conformance.whole_files import write_whole
 
 JPEG_EXTENSIONS = (".jpg", ".jpeg")
+# Pillow's names: MPO is a JPEG file with further pictures behind the first.
+_JPEG_FORMATS = ("JPEG", "MPO")
 _FLOAT32 = 4
 
 
-def bin_entries(paths: Iterable[Path], width: int, height: int) -> list[str]:
+def bin_entries(paths: Iterable[Path], width: int, height: int, *, spelt: str = "") -> list[str]:
     """Return the lines for ``.bin`` files, in the order given, indices from 0.
+
+    Args:
+        paths: The files.
+        width: Width of every input, in pixels.
+        height: Its height; the same, for inputs are cropped to squares.
+        spelt: Their folder as the lines are to spell it, such as ``./prep_dataset``; empty for
+            the paths as they are.
 
     Raises:
         ConformanceError: A path holds a blank, which the format cannot carry; or there is no file.
         DatasetError: A file's size is neither that of float32 nor of uint8 values for
-            3 x height x width, or the sizes are mixed.
+            3 x height x width, the sizes are mixed or no square's, or the tool would give two
+            files one result.
     """
     every = list(paths)
+    _demand_square(every, width, height)
     _demand_sizes(every, width * height * CHANNELS)
-    return _lines((path, width, height) for path in every)
+    return _lines([(path, width, height) for path in every], spelt)
 
 
-def jpg_entries(paths: Iterable[Path]) -> list[str]:
+def jpg_entries(paths: Iterable[Path], *, spelt: str = "") -> list[str]:
     """Return the lines for JPEG files, in the order given, with each picture's own size.
 
     One index runs over all files; the vendor's script counts anew for each spelling of the
@@ -38,9 +52,9 @@ def jpg_entries(paths: Iterable[Path]) -> list[str]:
 
     Raises:
         ConformanceError: A path holds a blank, which the format cannot carry; or there is no file.
-        DatasetError: A file cannot be read as an image.
+        DatasetError: A file is no JPEG image, or the tool would give two files one result.
     """
-    return _lines((path, *_picture_size(path)) for path in paths)
+    return _lines([(path, *_picture_size(path)) for path in paths], spelt)
 
 
 def input_folder(folder: Path) -> tuple[Path, ...]:
@@ -82,20 +96,54 @@ def write_info(lines: Iterable[str], target: Path) -> None:
     write_whole("".join(lines).encode("utf-8", "surrogateescape"), target)
 
 
-def _lines(entries: Iterable[tuple[Path, int, int]]) -> list[str]:
+def _lines(entries: Sequence[tuple[Path, int, int]], spelt: str) -> list[str]:
+    _demand_stems([path for path, *_ in entries])
     lines = []
     for index, (path, width, height) in enumerate(entries):
-        if any(letter.isspace() for letter in str(path)):
+        # A Path drops the leading ./ that the guide's lines have.
+        name = os.path.join(spelt, path.name) if spelt else str(path)  # noqa: PTH118 - see above
+        if any(letter.isspace() for letter in name):
             raise ConformanceError(
                 "the info file cannot carry a path with a blank",
-                got=repr(str(path)),
+                got=repr(name),
                 expected="a path without blanks",
                 next_step="rename the file or its folder; the tool reads columns split at blanks",
             )
-        lines.append(f"{index} {path} {width} {height}\n")
+        lines.append(f"{index} {name} {width} {height}\n")
     if not lines:
         raise ConformanceError("an info file of no input", got="no files", expected="one or more")
     return lines
+
+
+def _demand_stems(paths: Iterable[Path]) -> None:
+    """Refuse two files of one result: the tool cuts a name at its first dot."""
+    owners: dict[str, Path] = {}
+    for path in paths:
+        stem = path.name.partition(".")[0]
+        if owners.setdefault(stem, path) != path:
+            raise DatasetError(
+                "the tool would write one result for two files",
+                got=f"{owners[stem].name} and {path.name}, both {stem} before the first dot",
+                expected="names that differ before their first dot",
+                where={"folder": path.parent},
+                next_step="rename one of the two",
+            )
+
+
+def _demand_square(paths: Sequence[Path], width: int, height: int) -> None:
+    """Refuse a shape that no prepared input has, though its size in bytes may fit."""
+    if width == height > 0:
+        return
+    sizes = {path.stat().st_size for path in paths}
+    pixels = {size // CHANNELS // each for size in sizes for each in (1, _FLOAT32)}
+    sides = sorted(math.isqrt(count) for count in pixels if math.isqrt(count) ** 2 == count > 0)
+    raise DatasetError(
+        "no prepared input has this width and height",
+        got=f"{width} x {height}",
+        expected="a square; these files would fit "
+        + (" or ".join(f"{side} x {side}" for side in sides) or "none"),
+        next_step="give the crop of the model, for SqueezeNet1_1 224 224",
+    )
 
 
 def _demand_sizes(paths: Iterable[Path], values: int) -> None:
@@ -116,14 +164,16 @@ def _demand_sizes(paths: Iterable[Path], values: int) -> None:
 def _picture_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:
+            if image.format not in _JPEG_FORMATS:
+                raise ValueError(f"a {image.format} file")
             return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(
-            "image cannot be read",
+            "image is no JPEG file",
             got=error,
-            expected="a JPEG file",
+            expected="a JPEG file, whatever its name says: the chip's decoder takes no other",
             where={"image": path.name, "file": path},
-            next_step="restore the file from its source",
+            next_step="restore the file from its source, or convert it",
         ) from None
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from conformance.errors import ConformanceError, DatasetError
 from conformance.image_names import stems_by_name
-from conformance.imagenet.dataset import ImageFile, shortened
+from conformance.imagenet.dataset import ImageFile
+from conformance.imagenet.input_folder import claimed_folder
 from conformance.imagenet.parallel import each_in_order
 from conformance.imagenet.preprocess import Prepared, prepare_file
 from conformance.spec import Preprocess
-from conformance.whole_files import PART_SUFFIX, write_whole
+from conformance.whole_files import write_whole
 
 SUFFIX = ".bin"
-# Lies among the files until all are there, so that no part of a set is taken for the whole.
-UNFINISHED = f".unfinished{PART_SUFFIX}"
 
 
 def shards(images: Sequence[ImageFile], size: int) -> Iterator[Sequence[ImageFile]]:
@@ -43,8 +42,8 @@ def write_inputs(
     """Write one ``STEM.bin`` per image and return the paths, in the images' order.
 
     Each file is written beside its target and renamed, so that a killed run leaves no file that
-    looks whole; and :data:`UNFINISHED` lies among them until the last one is there, so that it
-    leaves no folder that does. A file that is already there is written anew.
+    looks whole; and ``input_folder.UNFINISHED`` lies among them until the last one is there, so
+    that it leaves no folder that does. A file that is already there is written anew.
 
     Args:
         images: What to prepare.
@@ -57,47 +56,20 @@ def write_inputs(
     Raises:
         DatasetError: An image cannot be prepared (names it), two would share one file, or there is
             none at all.
-        ConformanceError: A file cannot be written, or the folder holds files of another run.
+        ConformanceError: A file cannot be written, the folder holds files of another run, or
+            another run writes into it.
     """
     if not images:
         raise DatasetError("no images", got="an empty list", expected="at least one image")
     stems = stems_by_name(image.name for image in images)
     targets = tuple(folder / f"{stems[image.name]}{SUFFIX}" for image in images)
-    _claim(folder, targets)
     write = functools.partial(_write_chunk, preprocess=preprocess, kind=kind)
     jobs = list(zip(images, targets, strict=True))
-    written = sum(each_in_order(write, jobs, workers=workers, title=title))
-    if written != len(targets):
-        raise ConformanceError("files were lost", got=written, expected=len(targets))
-    (folder / UNFINISHED).unlink()
+    with claimed_folder(folder, targets):
+        written = sum(each_in_order(write, jobs, workers=workers, title=title))
+        if written != len(targets):
+            raise ConformanceError("files were lost", got=written, expected=len(targets))
     return targets
-
-
-def _claim(folder: Path, targets: Sequence[Path]) -> None:
-    """Make and mark the folder, clear what a killed run left, and refuse other files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for part in folder.glob(f".*{PART_SUFFIX}"):
-            part.unlink()
-        foreign = {path.name for path in folder.iterdir()} - {path.name for path in targets}
-        if not foreign:
-            (folder / UNFINISHED).touch()
-    except OSError as error:
-        raise ConformanceError(
-            "the folder for the inputs cannot be used",
-            got=error,
-            expected="a folder that you may write to",
-            where={"folder": folder},
-            next_step="give another folder with --scratch=DIR",
-        ) from None
-    if foreign:
-        raise ConformanceError(
-            "the folder holds files of another run, which the inference tool would also read",
-            got=shortened(sorted(foreign)),
-            expected="an empty folder, or one with inputs of the same images",
-            where={"folder": folder},
-            next_step="empty the folder, or give another one",
-        )
 
 
 def _write_chunk(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -84,13 +85,16 @@ def _pooled(
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_obey_parent)
     waiting = iter(chunks)
     ahead: collections.deque[Future[Result]] = collections.deque()
+
+    def submit(count: int) -> None:
+        with _interrupts_held():
+            ahead.extend(pool.submit(work, chunk) for chunk in itertools.islice(waiting, count))
+
     try:
-        ahead.extend(
-            pool.submit(work, chunk) for chunk in itertools.islice(waiting, workers * _AHEAD)
-        )
+        submit(workers * _AHEAD)
         while ahead:
             yield ahead.popleft().result()
-            ahead.extend(pool.submit(work, chunk) for chunk in itertools.islice(waiting, 1))
+            submit(1)
     except BrokenProcessPool:
         raise ConformanceError(
             "a worker process died",
@@ -99,7 +103,32 @@ def _pooled(
             next_step="look for the kernel's out-of-memory killer in dmesg; use fewer processes",
         ) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # A second Ctrl-C in here would leave the pool's own thread waiting for a lock for ever.
+        with _interrupts_held():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends; a process that is started in it never gets one.
+
+    Other threads of this process may receive the signal all the same, so that it is both masked,
+    for what is started here, and noted by a handler. Only the main thread can set one.
+    """
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    earlier = signal.getsignal(signal.SIGINT)
+    if main:
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if main:
+            signal.signal(signal.SIGINT, earlier or signal.default_int_handler)
+            if came and callable(earlier):
+                earlier(came[0], None)
 
 
 def _obey_parent() -> None:

@@ -107,7 +107,7 @@ def preflight(
         images, size, workers, free_bytes, free_inodes, psutil.virtual_memory().available, shard
     )
     if shard < 1:
-        raise _too_small("the disk is full", found, "--scratch=DIR on another disk", folder)
+        raise _too_small("the disk is full", found, "another folder, on a larger disk", folder)
     if found.need_memory > found.free_memory:
         raise _too_small("the memory is too small", found, "fewer processes", folder)
     return found

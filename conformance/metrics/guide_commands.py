@@ -10,7 +10,7 @@ from conformance.ascend.dumps import read_dumps
 from conformance.imagenet.labels import read_labels
 from conformance.imagenet.parallel import usable_cores
 from conformance.metrics.topn import TopN, count_topn, result_json
-from conformance.whole_files import remove_earlier, write_whole
+from conformance.whole_files import demand_apart, remove_earlier, write_whole
 
 IMAGENET_CLASSES = 1000
 
@@ -19,12 +19,14 @@ def evaluate_dumps(dumps: Path, label_file: Path, target: Path) -> str:
     """Score every labelled image's result, write the guide's JSON, and return a summary.
 
     What an earlier run left at ``target`` is removed first: nobody shall read it as this result.
+    It may be neither the label file nor lie among the results.
 
     Raises:
         DatasetError: The label file is wrong.
         DumpError: Results and labels do not belong together, or a result is wrong.
         ConformanceError: The result file cannot be written, or an earlier one not be removed.
     """
+    demand_apart(target, files=[label_file], folder=dumps)
     remove_earlier(target)
     labels = read_labels(label_file, IMAGENET_CLASSES)
     classes = np.array(list(labels.values()), np.int64)
