@@ -1,8 +1,8 @@
 """The run's configuration: the frozen object into which the options are resolved.
 
-An option wins over its environment variable, and that over the default. An option that is given empty
-is refused; an empty variable counts as not given, for that is how a shell leaves one out for one
-command.
+An option wins over its environment variable, and that over the default. An option that is given
+empty is refused; an empty variable counts as not given, for that is how a shell leaves one out for
+one command.
 """
 
 from __future__ import annotations

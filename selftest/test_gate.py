@@ -156,7 +156,7 @@ def test_an_unknown_gate_is_a_usage_error(suite: Suite) -> None:
 
 
 def test_an_empty_gate_is_a_usage_error(suite: Suite) -> None:
-    """Else a script whose variable is unset would go on without a verdict, and with exit status 0."""
+    """Else a script whose variable is unset would go on without a verdict, with status 0."""
     ended = suite.run("--gate=", gate="")
     assert ended.status == 4
     assert "--gate: needs a name, got nothing" in ended.output
