@@ -356,7 +356,17 @@ def test_every_run_is_compared_with_its_baseline(tmp_path: Path) -> None:
     slower = suite.run("-n", "2")
     assert slower.status == 10
     assert "FAIL: regression.made.second" in slower.output
-    assert suite.run(gate="").status == 1
+    _demand_one_story(slower.output)
+    assert slower.last.startswith("NOT CONFORMANT")
+    quiet = suite.run("-q")
+    _demand_one_story(quiet.output)
+    assert quiet.last.startswith("NOT CONFORMANT")
+    alone = suite.run(gate="")
+    assert alone.status == 1
+    _demand_one_story(alone.output)
+    unseen = suite.run("-p", "no:terminal")
+    assert (unseen.status, unseen.last) == (10, slower.last)
+    assert "FAIL: regression.made.second" in unseen.output
     suite.second(FIGURE, value=100)
     path = next((suite.folder / "baselines").rglob("*.json"))
     path.write_text("{")
@@ -387,6 +397,16 @@ def test_a_regression_is_found_again_by_its_own_hint(tmp_path: Path) -> None:
     again = suite.run(*words, gate="")
     assert "FAIL: regression.made.second" in again.output
     assert again.status == 1
+
+
+def _demand_one_story(output: str) -> None:
+    """A regression is in the table, among the counted checks, and among the counted tests."""
+    (row,) = re.findall(r"^regression\.made\.second +(\S+) +(\S+)", output, re.MULTILINE)
+    assert row == ("0/1", "FAIL")
+    assert re.search(r"^checks: 4 PASS, 1 FAIL ", output, re.MULTILINE)
+    assert re.search(r"\b1 failed, 4 passed\b", output)
+    assert "FAILED baselines::comparison - FAIL: regression.made.second" in output
+    assert output.index("checks: ") < output.index("1 failed, 4 passed")
 
 
 ROW = """
@@ -440,6 +460,19 @@ def test_a_stale_row_is_reported_on_full_runs(suite: Suite) -> None:
     (suite.folder / "expected_failures.toml").write_text(rows)
     assert "names no check: made.gone" in suite.run(gate="").output
     assert "stale row" not in suite.run("-k", "second", gate="").output
+
+
+def test_a_row_about_what_the_run_left_out_is_not_stale(suite: Suite) -> None:
+    """`--batch=1` makes no check of batch 16, so that a row for it says nothing yet."""
+    rows = ROW.replace("second", "gone").format(expires="2999-01-01")
+    (suite.folder / "expected_failures.toml").write_text(rows + "coordinates = {batch = 16}\n")
+    assert "stale row" not in suite.run("--batch=1", gate="").output
+    assert "names no check: made.gone" in suite.run("--batch=32,16,8,4,1", gate="").output
+    suite.add_plugin("""
+import fixtures.expected
+fixtures.expected.model_names = lambda: ("other", "squeezenet1_1")
+""")
+    assert "stale row" not in suite.run("--model=squeezenet1_1", gate="").output
 
 
 def test_other_failures_are_not_covered(suite: Suite) -> None:
