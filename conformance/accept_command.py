@@ -8,7 +8,12 @@ from pathlib import Path
 
 from conformance.bundle_commands import verified
 from conformance.errors import EvidenceError
-from conformance.evidence.acceptance import accepted_baseline, differences, read_waivers
+from conformance.evidence.acceptance import (
+    accepted_baseline,
+    differences,
+    measured_figures,
+    read_waivers,
+)
 from conformance.evidence.baseline import FOLDER, baseline_path, read_baseline, write_baseline
 from conformance.evidence.bundle import Evidence
 from conformance.evidence.gate import GATES_FILE, read_gates
@@ -36,8 +41,8 @@ def accept(arguments: argparse.Namespace) -> int:
     """Accept one bundle, and print what changes.
 
     Raises:
-        EvidenceError: The bundle contradicts itself or is not conformant, used no board, or is
-            worse than the baseline without a waiver.
+        EvidenceError: The bundle contradicts itself or is not conformant, used no board, its gate
+            does not require the figures, or it is worse than the baseline without a waiver.
     """
     gates = read_gates(arguments.gates)
     specs = {model: load_spec(model) for model in gates.models}
@@ -50,7 +55,7 @@ def accept(arguments: argparse.Namespace) -> int:
             next_step="run with --gate=board or --gate=release until it is conformant",
         )
     today = dt.datetime.now(dt.UTC).date()
-    waivers = read_waivers(arguments.waivers) if arguments.waivers else ()
+    waivers = read_waivers(arguments.waivers, today) if arguments.waivers else ()
     board = _board(evidence)
     made = []
     for model in gates.models:
@@ -62,7 +67,7 @@ def accept(arguments: argparse.Namespace) -> int:
         )
         made.append((path, old, new))
     for path, old, new in made:
-        for line in differences(new.figures, old):
+        for line in differences(measured_figures(evidence, gates, new.model), new, old):
             print(line)
         for waiver in new.waivers:
             print(waiver.line)

@@ -1,6 +1,8 @@
 """The run's configuration: the frozen object into which the options are resolved.
 
-An option wins over its environment variable, and that over the default.
+An option wins over its environment variable, and that over the default. An option that is given
+empty is refused; an empty variable counts as not given, for that is how a shell leaves one out for
+one command.
 """
 
 from __future__ import annotations
@@ -125,7 +127,8 @@ def resolve(
 def _chosen(
     option: Option, given: Mapping[str, str | Sequence[str] | None], environ: Mapping[str, str]
 ) -> Any:
-    if texts := given.get(option.name):
+    texts = given.get(option.name)
+    if texts is not None:
         return _parsed(option, texts, option.flag)
     if option.variable and (text := environ.get(option.variable)):
         texts = [text] if option.repeatable else text

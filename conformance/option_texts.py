@@ -26,6 +26,13 @@ def path_or_sample(text: str) -> PathOrSample:
     return SAMPLE if text == SAMPLE else absolute_path(text)
 
 
+def some_name(text: str) -> str:
+    """Parse a name; nothing is none, and must not count as an option that was left out."""
+    if not text:
+        raise ValueError("needs a name, got nothing")
+    return text
+
+
 def positive_count(text: str) -> int:
     """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -17,6 +17,7 @@ from conformance.option_texts import (
     positive_count,
     positive_factor,
     soc_name,
+    some_name,
 )
 
 STANDARD_IMAGENET = Path("/root/datasets/imagenet")
@@ -130,6 +131,6 @@ OPTIONS = (
     ),
     Option(
         "gate", "NAME", "end with the verdict of a gate: `host`, `rehearsal`, `board`, `release`",
-        str, "no gate",
+        some_name, "no gate",
     ),
 )  # fmt: skip

@@ -66,6 +66,19 @@ def demand_apart(target: Path, *, files: Iterable[Path] = (), folder: Path | Non
         )
 
 
+def write_whole_with_folder(content: bytes | memoryview, target: Path) -> None:
+    """Write a file as :func:`write_whole` does, and the folder that it lies in.
+
+    Raises:
+        ConformanceError: The folder or the file cannot be written; names the file.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    write_whole(content, target)
+
+
 def remove_earlier(target: Path) -> None:
     """Remove the file of an earlier run, if there is one, so that a failure leaves none.
 

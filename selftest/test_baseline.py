@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -16,16 +18,18 @@ from conformance.evidence.baseline import (
     baseline_path,
     kept_figures,
     read_baseline,
-    regression_checks,
 )
 from conformance.evidence.bundle import Evidence, MadeCheck
 from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.expected import read_expected, row_for, stale_rows
 from conformance.evidence.gate import Requirement, read_gates
-from conformance.evidence.regression import compare_with_baselines
-from selftest.made_bundles import MODEL, make_bundle, relaxed_gates
+from conformance.evidence.regression import compare_with_baselines, regression_checks
+from conformance.evidence.verdict import decide
+from selftest.made_bundles import MODEL, SPECS, edit, make_bundle, relaxed_gates, restate
 from selftest.made_suite import SECOND, Suite
 
+TODAY = dt.datetime.now(dt.UTC).date()
+NEXT_MONTH = str(TODAY + dt.timedelta(days=30))
 WAIVER = """
 [[waivers]]
 id = "throughput.card"
@@ -92,12 +96,66 @@ def test_a_lower_figure_needs_a_waiver(shelf: Shelf, capsys: pytest.CaptureFixtu
     assert shelf.accept(slower) == 2
     assert "10000 before, 9800 now" in capsys.readouterr().err
     assert shelf.accept(slower, shelf.waivers("2020-01-01")) == 2  # expired
-    assert shelf.accept(slower, shelf.waivers("2999-01-01")) == 2  # the recorded figures too
+    assert shelf.accept(slower, shelf.waivers(NEXT_MONTH)) == 2  # the recorded figures too
     assert shelf.path.read_bytes() == before
     both = WAIVER + WAIVER.replace("throughput.card", "throughput.chip")
-    assert shelf.accept(slower, shelf.waivers("2999-01-01", both)) == 0
-    assert "waived until 2999-01-01: throughput.card, new driver" in capsys.readouterr().out
+    assert shelf.accept(slower, shelf.waivers(NEXT_MONTH, both)) == 0
+    assert f"waived until {NEXT_MONTH}: throughput.card, new driver" in capsys.readouterr().out
     assert {waiver.owner for waiver in shelf.read().waivers} == {"release team"}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('"new driver"', '" "'), "the waivers cannot be read"),
+        (('"release team"', '" . "'), "the waivers cannot be read"),
+        (("expires = ", "expires = 9999-12-31 #"), "a waiver would last too long"),
+        (("expires = ", f"expires = {TODAY + dt.timedelta(days=367)} #"), "at the latest"),
+    ],
+)
+def test_a_waiver_says_why_and_ends_within_a_year(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str], change: tuple[str, str], told: str
+) -> None:
+    assert shelf.accept(shelf.bundle("first")) == 0
+    both = WAIVER + WAIVER.replace("throughput.card", "throughput.chip")
+    option = shelf.waivers(NEXT_MONTH, both.replace(*change))
+    slower = shelf.bundle("slower", fps=9_800.0)
+    assert shelf.accept(slower, option) == 2
+    assert told in capsys.readouterr().err
+    longest = str(TODAY + dt.timedelta(days=366))
+    assert shelf.accept(slower, shelf.waivers(longest, both)) == 0
+
+
+def test_a_kept_figure_keeps_where_it_was_measured(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run's name never stands beside a figure that it did not measure."""
+    first = shelf.bundle("first", fps=11_000.0, cann="8.0.0")
+    measured = read_evidence(first).run
+    assert shelf.accept(first) == 0
+    for name, fps in (("second", 10_990.0), ("third", 10_980.0)):
+        capsys.readouterr()
+        assert shelf.accept(shelf.bundle(name, fps=fps, cann="8.1.0")) == 0
+        out = capsys.readouterr().out
+        assert f"11000 -> {fps:g} fps (-0." in out
+        assert f"within the noise, 11000 of run {measured} stays" in out
+    baseline = shelf.read()
+    card = next(f for f in baseline.figures if f.id == "throughput.card")
+    origin = baseline.origin_of(card)
+    assert (card.value, origin.run, origin.versions["cann"]) == (11_000.0, measured, "8.0.0")
+    assert baseline.run != measured
+    assert baseline.versions["cann"] == "8.1.0"
+    compared = compare_with_baselines(
+        read_evidence(first),
+        gates_file=shelf.gates_file,
+        baselines=shelf.folder / "baselines",
+        models=[MODEL],
+    )
+    assert {a.run for a in compared.accepted if a.id == "throughput.card"} == {measured}
+    (source, *_) = [c.source for c in compared.checks if c.id == "regression.throughput.card"]
+    assert f"run {measured}: 11000" in source
+    assert shelf.accept(shelf.bundle("better", fps=12_000.0)) == 0
+    assert all(f.origin is None for f in shelf.read().figures if f.id == "throughput.card")
 
 
 def test_noise_is_no_loss(shelf: Shelf) -> None:
@@ -131,6 +189,25 @@ def test_only_runs_on_a_board_are_accepted(shelf: Shelf) -> None:
         baseline_path(shelf.folder, "device", "../..", MODEL)
 
 
+@pytest.mark.parametrize("gate", ["host", "rehearsal"])
+def test_a_device_baseline_needs_a_gate_that_asks_for_a_device(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str], gate: str
+) -> None:
+    """A gate that does not require a figure has not decided that it may be relied upon."""
+    run = shelf.bundle("first")
+    evidence = read_evidence(run)
+    decision = decide([evidence], shelf.gates, gate, SPECS)
+    assert decision.verdict == "CONFORMANT"
+    edit(run, lambda data: data.update(decision=msgspec.to_builtins(decision)))
+    restate(run)
+    assert shelf.accept(run) == 2
+    told = capsys.readouterr().err
+    assert "the run's gate does not cover what a baseline keeps" in told
+    assert f"got: gate {gate} on a board of class device" in told
+    assert "next: run with --gate=board or --gate=release" in told
+    assert not shelf.path.exists()
+
+
 def test_an_edited_bundle_is_not_accepted(shelf: Shelf) -> None:
     bundle = shelf.bundle("first")
     (bundle / "logs/atc-bs16.txt").write_text("other")
@@ -143,7 +220,30 @@ def test_a_damaged_baseline_is_refused(shelf: Shelf, content: str) -> None:
     shelf.path.write_text(content)
     with pytest.raises(EvidenceError, match="baseline cannot be read"):
         read_baseline(shelf.path)
-    assert shelf.accept(shelf.bundle("first")) == 2
+    bundle = shelf.bundle("first")
+    assert shelf.accept(bundle) == 2
+    shelf.path.unlink()  # as the message says
+    assert shelf.accept(bundle) == 0
+
+
+def test_the_messages_about_a_baseline_are_about_a_baseline(
+    shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shelf.bundle("first")
+    shelf.path.mkdir(parents=True)
+    assert shelf.accept(bundle) == 2
+    told = capsys.readouterr().err
+    assert "the baseline cannot be read" in told
+    assert "no regular file" in told
+    assert "remove it and accept a run again" in told
+    assert "bundle" not in told
+    shelf.path.rmdir()
+    words = ["accept", str(bundle), f"--gates={shelf.gates_file}"]
+    assert main([*words, f"--baselines={shelf.gates_file}"]) == 2  # a file, no folder
+    told = capsys.readouterr().err
+    assert "the baseline cannot be written" in told
+    assert "--baselines=DIR" in told
+    assert "evidence" not in told
 
 
 def test_a_moved_baseline_is_refused(shelf: Shelf) -> None:
@@ -256,13 +356,57 @@ def test_every_run_is_compared_with_its_baseline(tmp_path: Path) -> None:
     slower = suite.run("-n", "2")
     assert slower.status == 10
     assert "FAIL: regression.made.second" in slower.output
-    assert suite.run(gate="").status == 1
+    _demand_one_story(slower.output)
+    assert slower.last.startswith("NOT CONFORMANT")
+    quiet = suite.run("-q")
+    _demand_one_story(quiet.output)
+    assert quiet.last.startswith("NOT CONFORMANT")
+    alone = suite.run(gate="")
+    assert alone.status == 1
+    _demand_one_story(alone.output)
+    unseen = suite.run("-p", "no:terminal")
+    assert (unseen.status, unseen.last) == (10, slower.last)
+    assert "FAIL: regression.made.second" in unseen.output
     suite.second(FIGURE, value=100)
     path = next((suite.folder / "baselines").rglob("*.json"))
     path.write_text("{")
     damaged = suite.run()
     assert damaged.status == 12
     assert "baseline cannot be read" in damaged.output
+
+
+def test_a_regression_is_found_again_by_its_own_hint(tmp_path: Path) -> None:
+    """The command names the run's options: without them it would measure something else."""
+    suite = Suite(tmp_path / "checkout")
+    gates = suite.folder / "gates.toml"
+    row = '[[checks]]\nids = ["made.second"]\ngates = ["host"]\nbaseline = "higher"\n'
+    gates.write_text(gates.read_text().replace(', "made.second"', "") + row)
+    sample_only = FIGURE.replace(
+        "    record_board", "    if run.config.weights != 'sample': return\n    record_board", 1
+    )
+    suite.second(sample_only, value=100)
+    first = suite.run("--weights=sample")
+    words = ["accept", str(first.bundle), f"--gates={gates}"]
+    assert main([*words, f"--baselines={suite.folder / 'baselines'}"]) == 0
+    suite.second(sample_only, value=90)
+    slower = suite.run("--weights=sample", gate="")
+    assert slower.status == 1
+    (hint, *_) = re.findall(r"measure again: pytest (.*)", slower.output)
+    words = shlex.split(hint)
+    assert "--weights=sample" in words
+    again = suite.run(*words, gate="")
+    assert "FAIL: regression.made.second" in again.output
+    assert again.status == 1
+
+
+def _demand_one_story(output: str) -> None:
+    """A regression is in the table, among the counted checks, and among the counted tests."""
+    (row,) = re.findall(r"^regression\.made\.second +(\S+) +(\S+)", output, re.MULTILINE)
+    assert row == ("0/1", "FAIL")
+    assert re.search(r"^checks: 4 PASS, 1 FAIL ", output, re.MULTILINE)
+    assert re.search(r"\b1 failed, 4 passed\b", output)
+    assert "FAILED baselines::comparison - FAIL: regression.made.second" in output
+    assert output.index("checks: ") < output.index("1 failed, 4 passed")
 
 
 ROW = """
@@ -316,6 +460,19 @@ def test_a_stale_row_is_reported_on_full_runs(suite: Suite) -> None:
     (suite.folder / "expected_failures.toml").write_text(rows)
     assert "names no check: made.gone" in suite.run(gate="").output
     assert "stale row" not in suite.run("-k", "second", gate="").output
+
+
+def test_a_row_about_what_the_run_left_out_is_not_stale(suite: Suite) -> None:
+    """`--batch=1` makes no check of batch 16, so that a row for it says nothing yet."""
+    rows = ROW.replace("second", "gone").format(expires="2999-01-01")
+    (suite.folder / "expected_failures.toml").write_text(rows + "coordinates = {batch = 16}\n")
+    assert "stale row" not in suite.run("--batch=1", gate="").output
+    assert "names no check: made.gone" in suite.run("--batch=32,16,8,4,1", gate="").output
+    suite.add_plugin("""
+import fixtures.expected
+fixtures.expected.model_names = lambda: ("other", "squeezenet1_1")
+""")
+    assert "stale row" not in suite.run("--model=squeezenet1_1", gate="").output
 
 
 def test_other_failures_are_not_covered(suite: Suite) -> None:

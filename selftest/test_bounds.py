@@ -144,6 +144,43 @@ def test_a_record_edited_by_hand_is_refused(tmp_path: Path) -> None:
         accepted.read_record(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"reason": " "}, "the waivers cannot be read"),
+        ({"owner": ""}, "the waivers cannot be read"),
+        ({"expires": dt.date(9999, 12, 31)}, "a waiver would last too long"),
+    ],
+)
+def test_a_waiver_of_a_bound_says_why_and_ends_within_a_year(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    rows: dict[str, Any] = {
+        "id": FLIPS,
+        "reason": "a new driver",
+        "owner": "release team",
+        "expires": dt.datetime.now(dt.UTC).date(),
+    }
+    path = tmp_path / accepted.WAIVERS_NAME
+
+    def write(rows: dict[str, Any]) -> None:
+        lines = (f"{k} = {v if k == 'expires' else json.dumps(v)}" for k, v in rows.items())
+        path.write_text("\n".join(["[[waivers]]", *lines]), "utf-8")
+
+    write(rows)
+    assert accepted.waivers_of(tmp_path)
+    write(rows | change)
+    with pytest.raises(EvidenceError, match=told):
+        accepted.waivers_of(tmp_path)
+
+
+def test_a_record_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(EvidenceError, match="record of accepted bounds cannot be written"):
+        accepted.write_record(path / "bounds.json", ())
+
+
 def test_a_waiver_stands_in_verdict_and_verification(tmp_path: Path) -> None:
     """A waiver is among the verdict's reasons; a check that was edited is found."""
     gates = load_gates(tmp_path)

@@ -151,6 +151,17 @@ def test_bad_value_is_refused(
     assert told in refusal(given, environ) + "\n"
 
 
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_an_option_given_empty_is_refused(option: Option) -> None:
+    """Nothing is not the default: above all an empty gate must not drop the gate."""
+    assert refusal({option.name: [""] if option.repeatable else ""})
+
+
+@pytest.mark.parametrize("variable", VARIABLES.values())
+def test_an_empty_variable_counts_as_not_given(variable: str) -> None:
+    assert resolved(environ={variable: ""}) == resolved()
+
+
 # On the command line
 
 
@@ -159,6 +170,9 @@ def test_bad_value_is_refused(
     [
         (["--images=0"], {}, "argument --images: needs a whole number of at least 1, got '0'"),
         (["--weights="], {}, "argument --weights: needs a path, got nothing"),
+        (["--gate="], {}, "argument --gate: needs a name, got nothing"),
+        (["--gate=rehearsal", "--gate="], {}, "argument --gate: needs a name, got nothing"),
+        (["--model="], {}, "unknown model ''"),
         (["--evidence=~no-such-user/x"], {}, "argument --evidence: needs a path"),
         (["--model=squezenet1_1", "-n", "2"], {}, "did you mean 'squeezenet1_1'?"),
         (["--weights=gone.pth"], {}, "--weights names nothing that can be read"),

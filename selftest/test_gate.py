@@ -46,6 +46,16 @@ def test_a_whole_run_is_conformant(suite: Suite, arguments: Sequence[str]) -> No
     assert "\x1b[" not in ended.output
 
 
+@pytest.mark.parametrize("quiet", ["-q", "-qq"])
+def test_a_quiet_run_under_a_gate_shows_its_checks(suite: Suite, quiet: str) -> None:
+    """The table is what a verdict rests on; without a gate quiet stays quiet."""
+    ended = suite.run(quiet)
+    assert re.search(r"^check +holds +worst ", ended.output, re.MULTILINE)
+    assert re.search(r"^made\.batch +2/2 +PASS ", ended.output, re.MULTILINE)
+    assert ended.last == CONFORMANT
+    assert "made.batch" not in suite.run(quiet, gate="").output
+
+
 def test_the_verdict_needs_no_reporter(suite: Suite) -> None:
     ended = suite.run("-p", "no:terminal")
     assert (ended.status, ended.last) == (0, CONFORMANT)
@@ -153,6 +163,14 @@ def test_an_unknown_gate_is_a_usage_error(suite: Suite) -> None:
     ended = suite.run(gate="relese")
     assert ended.status == 4
     assert "unknown gate" in ended.output
+
+
+def test_an_empty_gate_is_a_usage_error(suite: Suite) -> None:
+    """Else a script whose variable is unset would go on without a verdict, with status 0."""
+    ended = suite.run("--gate=", gate="")
+    assert ended.status == 4
+    assert "--gate: needs a name, got nothing" in ended.output
+    assert "passed" not in ended.output
 
 
 @pytest.mark.parametrize(

@@ -11,30 +11,32 @@ import msgspec
 
 from conformance.check import Status
 from conformance.errors import EvidenceError
-from conformance.evidence.baseline import (
-    AcceptedFigure,
-    Baseline,
-    figure_key,
-    is_worse,
-    kept_figures,
-)
+from conformance.evidence.baseline import AcceptedFigure, Baseline, is_worse, kept_figures
 from conformance.evidence.bundle import Evidence, Waiver
-from conformance.evidence.gate import Gates
+from conformance.evidence.gate import Gates, named_gate
+
+# A waiver buys time to find a cause; one that outlives this is a lower bound in disguise.
+LONGEST_DAYS = 366
 
 
 class _Waivers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waivers: tuple[Waiver, ...] = ()
 
 
-def read_waivers(path: Path) -> tuple[Waiver, ...]:
+def read_waivers(path: Path, today: dt.date | None = None) -> tuple[Waiver, ...]:
     """Read waivers from a TOML file with ``[[waivers]]``: id, reason, owner, expires.
 
+    Args:
+        path: The file.
+        today: The day from which the longest time counts; that of the clock in UTC if None.
+
     Raises:
-        EvidenceError: It cannot be read, or a field is missing or misspelt.
+        EvidenceError: It cannot be read, a field is missing, misspelt or blank, or a waiver would
+            last longer than a year.
     """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-        return msgspec.convert(table, _Waivers, strict=True).waivers
+        waivers = msgspec.convert(table, _Waivers, strict=True).waivers
     except (OSError, ValueError) as error:
         raise EvidenceError(
             "the waivers cannot be read",
@@ -43,6 +45,16 @@ def read_waivers(path: Path) -> tuple[Waiver, ...]:
             where={"file": path},
             next_step="correct the file",
         ) from None
+    last = (today or dt.datetime.now(dt.UTC).date()) + dt.timedelta(days=LONGEST_DAYS)
+    if lasting := [waiver for waiver in waivers if waiver.expires > last]:
+        raise EvidenceError(
+            "a waiver would last too long",
+            got="; ".join(f"{waiver.id} until {waiver.expires}" for waiver in lasting),
+            expected=f"expires = {last} at the latest, a year from today",
+            where={"file": path},
+            next_step="give an earlier last day; a waiver can be renewed when it ends",
+        )
+    return waivers
 
 
 def accepted_baseline(
@@ -58,17 +70,18 @@ def accepted_baseline(
     """Make the new baseline of a conformant run.
 
     Raises:
-        EvidenceError: The run has no figures to keep, or a figure is lower than before, or gone,
-            and no waiver that has not expired allows that; names each.
+        EvidenceError: The run has no figures to keep, its gate does not require them, or a figure
+            is lower than before, or gone, and no waiver that has not expired allows that; names
+            each.
     """
-    held = [made for made in evidence.checks if made.check.status is Status.PASS]
-    figures = kept_figures(held, gates, model)
+    figures = measured_figures(evidence, gates, model)
     if not figures or evidence.board is None or evidence.decision is None:
         raise EvidenceError(
             "the run has no figure that a baseline keeps",
             where={"run": evidence.run},
             next_step="accept a run that measured throughput or accuracy on a board",
         )
+    _demand_covering_gate(evidence.decision.gate, figures, gates, board)
     valid = [waiver for waiver in waivers if waiver.expires >= today]
     lower = list(_lower(figures, old, gates)) if old else []
     used = [waiver for waiver in valid if any(_waives(waiver, figure) for figure, _ in lower)]
@@ -93,30 +106,57 @@ def accepted_baseline(
     )
 
 
+def measured_figures(evidence: Evidence, gates: Gates, model: str) -> tuple[AcceptedFigure, ...]:
+    """Return the figures that hold in a run and that a baseline keeps."""
+    held = [made for made in evidence.checks if made.check.status is Status.PASS]
+    return kept_figures(held, gates, model)
+
+
+def _demand_covering_gate(
+    name: str, figures: Sequence[AcceptedFigure], gates: Gates, board: str
+) -> None:
+    """Refuse figures that the run's gate did not ask for, or of a board that it would not tell."""
+    required = {check_id for row in gates.checks if name in row.gates for check_id in row.ids}
+    loose = sorted({figure.id for figure in figures} - required)
+    boards = named_gate(gates, name).accepts.board
+    if not loose and (board != "device" or set(boards) == {board}):
+        return
+    covering = [
+        other
+        for other, gate in gates.gates.items()
+        if board in gate.accepts.board and (board != "device" or set(gate.accepts.board) == {board})
+    ]
+    raise EvidenceError(
+        "the run's gate does not cover what a baseline keeps",
+        got=f"gate {name} on a board of class {board}"
+        + (f", which does not require {', '.join(loose)}" if loose else ""),
+        expected="a gate that requires each figure, for a device one that accepts nothing else",
+        next_step="run with "
+        + " or ".join(f"--gate={other}" for other in covering if other != name),
+    )
+
+
 def _ratcheted(
     figure: AcceptedFigure, old: Baseline | None, waivers: Sequence[Waiver]
 ) -> AcceptedFigure:
-    """Keep the better accepted value where noise explains the difference.
+    """Keep the better accepted figure, and where it was measured, where noise explains the rest.
 
     Else a few acceptances, each within the noise, would take a baseline down without a waiver.
     """
-    place = (figure.id, figure_key(figure.coordinates))
-    before = next(
-        (f for f in (old.figures if old else ()) if (f.id, figure_key(f.coordinates)) == place),
-        None,
-    )
-    if before is None or not is_worse(figure.value, before):
+    before = next((f for f in (old.figures if old else ()) if f.place == figure.place), None)
+    if old is None or before is None or not is_worse(figure.value, before):
         return figure
-    waived = any(_waives(waiver, figure) for waiver in waivers)
-    return figure if waived else msgspec.structs.replace(figure, value=before.value)
+    if any(_waives(waiver, figure) for waiver in waivers):
+        return figure
+    return msgspec.structs.replace(before, origin=old.origin_of(before))
 
 
 def _lower(
     figures: Sequence[AcceptedFigure], old: Baseline, gates: Gates
 ) -> Iterator[tuple[AcceptedFigure, str]]:
-    now = {(figure.id, figure_key(figure.coordinates)): figure for figure in figures}
+    now = {figure.place: figure for figure in figures}
     for before in old.figures:
-        found = now.get((before.id, figure_key(before.coordinates)))
+        found = now.get(before.place)
         if found is None:
             yield before, f"{before.label}: {before.value:g} before, not measured now"
             continue
@@ -133,13 +173,24 @@ def _waives(waiver: Waiver, figure: AcceptedFigure) -> bool:
     return waiver.id == figure.id and waiver.coordinates.items() <= figure.coordinates.items()
 
 
-def differences(figures: Sequence[AcceptedFigure], old: Baseline | None) -> Iterator[str]:
-    """Yield one line for each figure: before, now and the change in percent."""
-    before = {(f.id, figure_key(f.coordinates)): f.value for f in (old.figures if old else ())}
-    for figure in figures:
-        value = before.get((figure.id, figure_key(figure.coordinates)))
+def differences(
+    measured: Sequence[AcceptedFigure], new: Baseline, old: Baseline | None
+) -> Iterator[str]:
+    """Yield one line for each figure: before, what was measured now, and the change in percent.
+
+    Args:
+        measured: The run's figures, from :func:`measured_figures`.
+        new: The baseline that becomes of them; it keeps a figure that only noise is below.
+        old: The baseline before.
+    """
+    before = {figure.place: figure.value for figure in (old.figures if old else ())}
+    kept = {figure.place: figure for figure in new.figures}
+    for figure in measured:
+        value = before.get(figure.place)
         if value is None:
             yield f"{figure.label}: {figure.value:g} {figure.unit} (new)"
-        else:
-            change = f"{100 * (figure.value / value - 1):+.2f} %" if value else "from 0"
-            yield f"{figure.label}: {value:g} -> {figure.value:g} {figure.unit} ({change})"
+            continue
+        change = f"{100 * (figure.value / value - 1):+.2f} %" if value else "from 0"
+        line = f"{figure.label}: {value:g} -> {figure.value:g} {figure.unit} ({change})"
+        origin = kept[figure.place].origin
+        yield f"{line}; within the noise, {value:g} of run {origin.run} stays" if origin else line

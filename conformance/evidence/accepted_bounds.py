@@ -9,55 +9,48 @@ a signature of the evidence, which names the record's digest, can exclude.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from conformance.bounds import SUITE, Bound, bounds_sha256, model_bounds, suite_bounds
 from conformance.check import Check, equal
 from conformance.errors import EvidenceError
 from conformance.evidence.acceptance import read_waivers
 from conformance.evidence.baseline import FOLDER
-from conformance.evidence.bundle import Evidence, Sha256, Waiver
-from conformance.evidence.bundle_files import read_limited, write_whole
+from conformance.evidence.bounds_record import (
+    RECORD_FILE,
+    AcceptedBound,
+    BoundsRecord,
+    read_record,
+    write_record,
+)
+from conformance.evidence.bundle import Evidence, Waiver
 from conformance.spec import ModelSpec
 
-RECORD_FILE = Path(__file__).resolve().parent.parent.parent / FOLDER / "bounds.json"
+__all__ = [
+    "CHECK",
+    "RECORD_DIGEST",
+    "RECORD_FILE",
+    "SUITE_DIGEST",
+    "WAIVERS_NAME",
+    "AcceptedBound",
+    "BoundsRecord",
+    "Comparison",
+    "accepted_check",
+    "bounds_in_force",
+    "bounds_problems",
+    "compare",
+    "read_record",
+    "tightened",
+    "waivers_of",
+    "write_record",
+]
+
 WAIVERS_NAME = "waivers.toml"
 CHECK = "bounds.accepted"
 # Names in a run's evidence of the files that its bounds come from.
 RECORD_DIGEST, SUITE_DIGEST = f"{FOLDER}/bounds.json", "bounds.toml"
-MAX_BYTES = 1024 * 1024
-LAST_DIGITS = 1e-9
-
-
-class AcceptedBound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One accepted bound: its name (scope/key), number, which way is looser, unit and SoC."""
-
-    name: str
-    value: float
-    looser: Literal["higher", "lower"]
-    unit: str
-    soc: str
-    accepted: dt.date
-
-    def allows(self, value: float) -> bool:
-        """Whether a number lets no more pass than this one."""
-        slack = LAST_DIGITS * abs(self.value)
-        return (
-            value <= self.value + slack if self.looser == "higher" else value >= self.value - slack
-        )
-
-
-class BoundsRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All accepted bounds and the digest over them."""
-
-    bounds: tuple[AcceptedBound, ...]
-    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -82,45 +75,6 @@ class Comparison:
 def bounds_in_force(specs: Iterable[ModelSpec]) -> list[Bound]:
     """Return the suite's own bounds and those of the models."""
     return [*suite_bounds(), *(bound for spec in specs for bound in model_bounds(spec))]
-
-
-def read_record(path: Path = RECORD_FILE) -> BoundsRecord:
-    """Read the record of accepted bounds.
-
-    Raises:
-        EvidenceError: It is missing, damaged, or was edited by hand.
-    """
-    try:
-        record = msgspec.json.decode(read_limited(path, MAX_BYTES), type=BoundsRecord)
-    except msgspec.MsgspecError as error:
-        raise _damaged(path, error) from None
-    if record.sha256 != _digest(record.bounds):
-        raise _damaged(path, "its digest is of other bounds: it was edited by hand")
-    return record
-
-
-def _damaged(path: Path, got: object) -> EvidenceError:
-    return EvidenceError(
-        "the record of accepted bounds cannot be read",
-        got=got,
-        where={"file": path},
-        next_step="take the file back from version control",
-    )
-
-
-def _digest(bounds: Sequence[AcceptedBound]) -> str:
-    return hashlib.sha256(msgspec.json.encode(bounds)).hexdigest()
-
-
-def write_record(path: Path, bounds: Sequence[AcceptedBound]) -> None:
-    """Write the record, whole or not at all.
-
-    Raises:
-        EvidenceError: It cannot be written.
-    """
-    ordered = tuple(sorted(bounds, key=lambda bound: bound.name))
-    record = BoundsRecord(bounds=ordered, sha256=_digest(ordered))
-    write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
 
 def waivers_of(folder: Path) -> tuple[Waiver, ...]:

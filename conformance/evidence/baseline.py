@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from conformance.check import Check, Status, at_least, at_most
-from conformance.errors import EvidenceError
+from conformance.check import Check, Status
+from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import (
     Coordinates,
     MadeCheck,
     Waiver,
 )
-from conformance.evidence.bundle_files import read_limited, write_whole
+from conformance.evidence.bundle_files import read_limited
 from conformance.evidence.gate import Gates, Row
+from conformance.whole_files import write_whole_with_folder
 
 FOLDER = "baselines"
 MAX_BYTES = 4 * 1024 * 1024
@@ -40,8 +41,19 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """A part of a baseline: what is not in the schema is refused."""
 
 
-class AcceptedFigure(_Part, frozen=True):
-    """One figure: the check and test it comes from, its value, the spread of a round in percent."""
+class Origin(_Part, frozen=True):
+    """The run that a figure was measured in, when it was accepted, and the run's versions."""
+
+    run: str
+    accepted: dt.date
+    versions: dict[str, str]
+
+
+class AcceptedFigure(_Part, frozen=True, omit_defaults=True):
+    """One figure: the check and test it comes from, its value, the spread of a round in percent.
+
+    It has an origin of its own where it stayed because a later run was lower, but only by noise.
+    """
 
     id: str
     coordinates: Coordinates
@@ -50,6 +62,12 @@ class AcceptedFigure(_Part, frozen=True):
     test: str
     better: Literal["higher", "lower"]
     spread_pct: float = 0.0
+    origin: Origin | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Id and coordinates, the same for the same figure of another run."""
+        return self.id, figure_key(self.coordinates)
 
     @property
     def label(self) -> str:
@@ -76,11 +94,11 @@ class Baseline(_Part, frozen=True):
         model: The model.
         board: ``device`` or ``emulated``.
         soc_version: Such as ``Ascend310``.
-        run: The run they come from.
-        accepted: When they were accepted.
+        run: The run that was accepted last.
+        accepted: When that was.
         verdict: That run's verdict.
         versions: Its versions.
-        figures: The figures.
+        figures: The figures; each that has no origin of its own was measured in that run.
         waivers: Leave to accept figures that were lower than before.
     """
 
@@ -93,6 +111,10 @@ class Baseline(_Part, frozen=True):
     versions: dict[str, str]
     figures: tuple[AcceptedFigure, ...]
     waivers: tuple[Waiver, ...] = ()
+
+    def origin_of(self, figure: AcceptedFigure) -> Origin:
+        """Return where one of the figures was measured."""
+        return figure.origin or Origin(run=self.run, accepted=self.accepted, versions=self.versions)
 
 
 def baseline_path(folder: Path, board: str, soc_version: str, model: str) -> Path:
@@ -118,16 +140,19 @@ def read_baseline(path: Path) -> Baseline | None:
     Raises:
         EvidenceError: It is damaged.
     """
-    if not path.exists():
-        return None
     try:
+        path.lstat()
         baseline = msgspec.json.decode(read_limited(path, MAX_BYTES), type=Baseline)
-    except msgspec.MsgspecError as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, EvidenceError, msgspec.MsgspecError) as error:
         raise EvidenceError(
             "the baseline cannot be read",
-            got=error,
+            got=error.got if isinstance(error, EvidenceError) else error,
+            expected=f"a file of at most {MAX_BYTES} bytes that `accept` wrote",
             where={"file": path},
-            next_step="take the file back from version control, or accept a run again",
+            next_step="take the file back from version control; if it was never there, remove it "
+            "and accept a run again",
         ) from None
     if path.parts[-3:] == (baseline.board, baseline.soc_version, f"{baseline.model}.json"):
         return baseline
@@ -145,7 +170,16 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     Raises:
         EvidenceError: It cannot be written.
     """
-    write_whole(path, msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n")
+    encoded = msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n"
+    try:
+        write_whole_with_folder(encoded, path)
+    except ConformanceError as error:
+        raise EvidenceError(
+            "the baseline cannot be written",
+            got=error.got,
+            where={"file": path},
+            next_step="name a folder with room that this user may write with --baselines=DIR",
+        ) from error
 
 
 def kept_figures(
@@ -164,10 +198,9 @@ def kept_figures(
             continue
         if check.status not in MEASURED or isinstance(check.value, str | bool | None):
             continue
-        key = (check.id, figure_key(check.coordinates))
         found = _figure(entry, row, _spread_of(check, spreads))
-        if key not in figures or is_worse(found.value, figures[key]):
-            figures[key] = found
+        if found.place not in figures or is_worse(found.value, figures[found.place]):
+            figures[found.place] = found
     return tuple(figures.values())
 
 
@@ -207,37 +240,3 @@ def figure_key(coordinates: Coordinates) -> str:
 def is_worse(value: float, than: AcceptedFigure) -> bool:
     """Whether a value is worse than an accepted figure, by whatever little."""
     return value < than.value if than.better == "higher" else value > than.value
-
-
-def regression_checks(
-    figures: Sequence[AcceptedFigure], baseline: Baseline, gates: Gates
-) -> list[Check]:
-    """Compare a run's figures with the baseline, each within its noise.
-
-    Args:
-        figures: The run's, from :func:`kept_figures`.
-        baseline: The accepted ones.
-        gates: They say how much noise a figure has.
-
-    Returns:
-        One check for each figure that is in both, with the command that measures it again.
-    """
-    now = {(figure.id, figure_key(figure.coordinates)): figure for figure in figures}
-    checks = []
-    for old in baseline.figures:
-        if new := now.get((old.id, figure_key(old.coordinates))):
-            row = gates.row(old.id)
-            make = at_least if old.better == "higher" else at_most
-            checks.append(
-                make(
-                    REGRESSION + old.id,
-                    new.value,
-                    old.bound(row.noise_pct if row else 0.0, new.spread_pct),
-                    unit=new.unit,
-                    coordinates=new.coordinates,
-                    source=f"baseline of {baseline.accepted}, run {baseline.run}: {old.value:g}, "
-                    f"spread {old.spread_pct:.2g} %, now {new.spread_pct:.2g} %",
-                    hint=f"measure again: pytest {new.test!r}",
-                )
-            )
-    return checks

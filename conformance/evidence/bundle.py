@@ -20,6 +20,8 @@ REPORT_FILE = "report.html"
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+# What somebody wrote who answers for it: it says something, so blanks and dots alone are none.
+Statement = Annotated[str, msgspec.Meta(pattern=r"\w")]
 Coordinates = dict[str, str | int]
 
 
@@ -149,8 +151,8 @@ class Waiver(_Part, frozen=True):
     """Leave for a lower figure or a looser bound: why, who answers for it, and its last day."""
 
     id: Text
-    reason: Text
-    owner: Text
+    reason: Statement
+    owner: Statement
     expires: dt.date
     coordinates: Coordinates = {}
 

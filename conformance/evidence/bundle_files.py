@@ -47,12 +47,11 @@ def write_whole(path: Path, content: bytes) -> Path:
         EvidenceError: The folder cannot be written, or the device is full.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole_files.write_whole(content, path)
-    except (OSError, ConformanceError) as error:
+        whole_files.write_whole_with_folder(content, path)
+    except ConformanceError as error:
         raise EvidenceError(
             "the evidence cannot be written",
-            got=error.got if isinstance(error, ConformanceError) else error,
+            got=error.got,
             where={"file": path},
             next_step="name a folder with room that this user may write with --evidence=DIR",
         ) from error
