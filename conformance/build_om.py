@@ -24,6 +24,7 @@ from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
 from conformance.evidence.facts import attach
 from conformance.om_key import OmKey
+from conformance.progress import at_most, step
 from conformance.run_folder import LOGS, logs_folder
 from conformance.spec import ModelSpec
 
@@ -87,7 +88,9 @@ class OmBuilder:
         if key.tuned:
             self._demand_leave_to_tune(request)
         make = self._tune if key.tuned else self._convert
-        artifact = self._builder.store.get(request, lambda into: make(conversion, into))
+        artifact = self._builder.store.get(
+            request, lambda into: make(f"{spec.name}-{key}", conversion, into)
+        )
         facts = artifact.facts
         emulated = facts["emulated"] == "yes"
         self._host.demand_expected(emulated, f"the .om in {artifact.folder}")
@@ -134,10 +137,12 @@ class OmBuilder:
             "  next: --tune=run tunes on the chip, which takes hours on a real one",
         )
 
-    def _convert(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
+    def _convert(self, name: str, conversion: Conversion, into: Path) -> Mapping[str, str]:
         # One ATC at a time: each takes gigabytes and all cores.
         machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
-        with self._one_at_a_time(), machine:
+        limit_s = self._host.config.time_limits * ATC_LIMIT_S
+        shown = step(f"convert {name} with ATC", lasts=f"minutes, {at_most(limit_s)}")
+        with self._one_at_a_time(), machine, shown:
             return self._made(
                 into,
                 lambda folder: convert(
@@ -145,12 +150,13 @@ class OmBuilder:
                     atc=self._host.atc(),
                     environment=self._host.environment,
                     folder=folder,
-                    limit_s=self._host.config.time_limits * ATC_LIMIT_S,
+                    limit_s=limit_s,
                 ),
             )
 
-    def _tune(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
+    def _tune(self, name: str, conversion: Conversion, into: Path) -> Mapping[str, str]:
         device, board = self._host.device, self._host.present()
+        limit_s = self._host.config.time_limits * TUNING_LIMIT_S
         facts: dict[str, str] = {}
 
         def made(folder: Path) -> ConvertedModel:
@@ -163,7 +169,7 @@ class OmBuilder:
                 device_id=device.acl_id,
                 after_run=self._host.chip.guard(),
                 needs=NO_NEEDS if board.emulated else None,
-                limit_s=self._host.config.time_limits * TUNING_LIMIT_S,
+                limit_s=limit_s,
             )
             facts.update(tuned_by=tuned.method, bank_sha256=tuned.bank_sha256)
             facts.update(improvement=tuned.improvement)
@@ -171,7 +177,8 @@ class OmBuilder:
 
         chip = self._host.locks.chips([device.chip.key], wait_s=WAIT_S)
         machine = self._host.locks.machine(exclusive=False, wait_s=WAIT_S)
-        with self._one_at_a_time(), chip, machine:
+        shown = step(f"tune {name}", lasts=f"hours on a real chip, {at_most(limit_s)}")
+        with self._one_at_a_time(), chip, machine, shown:
             return {**self._made(into, made), **facts}
 
     def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:

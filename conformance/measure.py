@@ -80,7 +80,7 @@ class Measurer:
             network = self._builder.network(spec)
             found = infer_with_torch(
                 network,
-                self._batches(spec, REFERENCE_BATCH, "PyTorch"),
+                self._batches(spec, REFERENCE_BATCH, "infer on the host: PyTorch"),
                 dataset.names,
                 dataset.labels,
                 threads=share_of_cores(),
@@ -107,7 +107,7 @@ class Measurer:
         dataset = self._builder.dataset(spec)
         found = infer_with_onnxruntime(
             self._builder.onnx_model(spec),
-            self._batches(spec, batch, f"ONNX Runtime, batch {batch}"),
+            self._batches(spec, batch, f"infer on the host: ONNX Runtime, batch {batch}"),
             dataset.names,
             dataset.labels,
             threads=share_of_cores(),

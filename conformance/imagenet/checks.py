@@ -63,7 +63,11 @@ def _duplicates_check(dataset: Dataset, contents: Sequence[str], basis: dict[str
 def input_digest_check(dataset: Dataset, spec: ModelSpec) -> Check:
     """Every input is bit-equal to torchvision's own preparation of the same file."""
     batches = stream_batches(
-        dataset.images, spec.preprocess, BATCH, workers=usable_cores(), title="inputs"
+        dataset.images,
+        spec.preprocess,
+        BATCH,
+        workers=usable_cores(),
+        title="prepare each input in two ways",
     )
     fed = (pair for batch in batches for pair in zip(batch.names, batch.tensors, strict=True))
     found = compare_inputs(dataset.images, fed, spec.preprocess, "float32")

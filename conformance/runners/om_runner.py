@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, input_bytes
 from conformance.manifests import sha256sum
 from conformance.predictions import Labels, Predictions, ScoreCollector
+from conformance.progress import at_most, step
 from conformance.spec import ModelSpec, Variant
 
 # A round of the published method's kind: long enough that a chip's rate is steady within it.
@@ -121,8 +122,7 @@ class OmRunner:
         collector = ScoreCollector(dataset.names, dataset.labels, "float32")
         dumps, figures = hashlib.sha256(), hashlib.sha256()
         found: list[InferenceRun] = []
-        every = list(shards(dataset.images, room.shard))
-        for number, images in enumerate(every):
+        for number, images in enumerate(self._shown_shards(dataset, room.shard)):
             with work_place(self.scratch, "shard-", self.records) as folder:
                 job = Job(folder, om, spec, batch, kind)
                 run = self._shard(job, images)
@@ -137,6 +137,16 @@ class OmRunner:
         whole.dumps_sha256, whole.performance_sha256 = dumps.hexdigest(), figures.hexdigest()
         return whole
 
+    def _shown_shards(self, dataset: Dataset, size: int) -> Iterator[Sequence[ImageFile]]:
+        """Yield the shards of a dataset and show how many images are done."""
+        what = f"infer {len(dataset)} images on the board: {self.records.name}"
+        limit_s = self.time_factor * inference_limit_s(min(size, len(dataset)))
+        lasts = f"{at_most(limit_s)} each {size} images"
+        with step(what, total=len(dataset), lasts=lasts) as advance:
+            for images in shards(dataset.images, size):
+                yield images
+                advance(len(images))
+
     def _shard(self, job: Job, images: Sequence[ImageFile]) -> InferenceRun:
         inputs = self.prepared(job, images)
         with self.timed():
@@ -150,7 +160,7 @@ class OmRunner:
         """
         folder, prepare = job.folder / INPUTS, job.spec.preprocess
         folder.mkdir(mode=0o700)
-        title = f"inputs of {len(images)} images"
+        title = f"prepare the inputs of {len(images)} images"
         paths = write_inputs(images, folder, prepare, job.kind, workers=self.workers, title=title)
         info, size_px = job.folder / "inputs.info", (prepare.crop, prepare.crop)
         write_info(bin_entries(paths, *size_px), info)
