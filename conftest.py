@@ -5,6 +5,8 @@ pytest_plugins = [
     "fixtures.termination",
     "fixtures.options",
     "fixtures.claims",
+    "fixtures.progress",
+    "fixtures.stages",
     "fixtures.outcomes",
     "fixtures.recorder",
     "fixtures.subjects",

@@ -22,6 +22,7 @@ from conformance.evidence.record import ArtifactRecord, append_artifact
 from conformance.evidence.scrub import without_names
 from conformance.export.checkpoint import Checkpoint, file_digests
 from conformance.makers import DRAWING, LOADING, source_digest, versions
+from conformance.progress import step
 from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec
 
@@ -164,7 +165,9 @@ class Builder:
         def build(folder: Path) -> Mapping[str, str]:
             from conformance.export.onnx_model import export_onnx
 
-            export_onnx(self.network(spec), spec, folder / ONNX_FILE)
+            network = self.network(spec)
+            with step(f"export {spec.name} to ONNX", lasts="about ten seconds"):
+                export_onnx(network, spec, folder / ONNX_FILE)
             return {"weights_class": checkpoint.weights_class}
 
         request = Request(
@@ -197,7 +200,8 @@ class Builder:
         def build(folder: Path) -> Mapping[str, str]:
             from conformance.imagenet.sample_images import write_sample
 
-            write_sample(folder / SAMPLE_FOLDER)
+            with step("draw the images of the sample", lasts="some seconds"):
+                write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
         request = Request(

@@ -17,6 +17,7 @@ from conformance.config import SAMPLE, RunConfig
 from conformance.errors import DownloadError
 from conformance.export.checkpoint import Checkpoint, WeightsClass, find_published, identify
 from conformance.makers import DRAWING, LOADING, PREPARING, source_digest, versions
+from conformance.progress import step
 from conformance.spec import ModelSpec, PublishedWeights
 
 CHECKPOINT_FILE = "checkpoint.pth"
@@ -82,7 +83,8 @@ class CheckpointBuilder:
 
         def build(folder: Path) -> Mapping[str, str]:
             downloads = self.store.root / "downloads"
-            path = download_published(weights, downloads, progress=sys.stderr.isatty())
+            with step(f"download {weights.file}"):
+                path = download_published(weights, downloads, progress=sys.stderr.isatty())
             load_state_dict(path, spec)
             path.replace(folder / CHECKPOINT_FILE)
             found = identify(folder / CHECKPOINT_FILE, spec, found=f"from {weights.url}")
@@ -94,7 +96,8 @@ class CheckpointBuilder:
         def build(folder: Path) -> Mapping[str, str]:
             from conformance.export.sample_weights import save_sample_weights
 
-            save_sample_weights(spec, folder / CHECKPOINT_FILE)
+            with step("fit the sample weights", lasts="some seconds"):
+                save_sample_weights(spec, folder / CHECKPOINT_FILE)
             return {"weights_class": "sample"}
 
         identity = {

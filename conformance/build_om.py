@@ -26,6 +26,7 @@ from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
 from conformance.evidence.facts import attach
 from conformance.om_key import OmKey
+from conformance.progress import at_most, step
 from conformance.run_folder import LOGS, logs_folder
 from conformance.spec import ModelSpec
 
@@ -108,7 +109,7 @@ class OmBuilder:
         make = self._tune if key.tuned else self._convert
         # It leases a chip to tune, which comes before the machine.
         artifact = self._builder.store.get(
-            request, lambda into: make(conversion, into), heavy=False
+            request, lambda into: make(f"{spec.name}-{key}", conversion, into), heavy=False
         )
         facts = artifact.facts
         emulated = facts["emulated"] == "yes"
@@ -156,9 +157,11 @@ class OmBuilder:
             "  next: --tune=run tunes on the chip, which takes hours on a real one",
         )
 
-    def _convert(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
+    def _convert(self, name: str, conversion: Conversion, into: Path) -> Mapping[str, str]:
         # One ATC at a time: each takes gigabytes and all cores.
-        with self._one_at_a_time(), self._host.locks.heavy_step():
+        limit_s = self._host.config.time_limits * ATC_LIMIT_S
+        shown = step(f"convert {name} with ATC", lasts=f"minutes, {at_most(limit_s)}")
+        with self._one_at_a_time(), self._host.locks.heavy_step(), shown:
             return self._made(
                 into,
                 lambda folder: convert(
@@ -166,12 +169,13 @@ class OmBuilder:
                     atc=self._host.atc(),
                     environment=self._host.environment,
                     folder=folder,
-                    limit_s=self._host.config.time_limits * ATC_LIMIT_S,
+                    limit_s=limit_s,
                 ),
             )
 
-    def _tune(self, conversion: Conversion, into: Path) -> Mapping[str, str]:
+    def _tune(self, name: str, conversion: Conversion, into: Path) -> Mapping[str, str]:
         device, board = self._host.device, self._host.present()
+        limit_s = self._host.config.time_limits * TUNING_LIMIT_S
         facts: dict[str, str] = {}
 
         def made(folder: Path) -> ConvertedModel:
@@ -184,14 +188,15 @@ class OmBuilder:
                 device_id=device.acl_id,
                 after_run=self._host.chip.guard(),
                 needs=NO_NEEDS if board.emulated else None,
-                limit_s=self._host.config.time_limits * TUNING_LIMIT_S,
+                limit_s=limit_s,
             )
             facts.update(tuned_by=tuned.method, bank_sha256=tuned.bank_sha256)
             facts.update(improvement=tuned.improvement)
             return tuned.model
 
         chip = self._host.locks.chips([device.chip.key], wait_s=WAIT_S)
-        with self._one_at_a_time(), chip, self._host.locks.heavy_step():
+        shown = step(f"tune {name}", lasts=f"hours on a real chip, {at_most(limit_s)}")
+        with self._one_at_a_time(), chip, self._host.locks.heavy_step(), shown:
             return {**self._made(into, made), **facts}
 
     def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:

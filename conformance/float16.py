@@ -13,6 +13,7 @@ from conformance.artifacts import Request
 from conformance.bounds import bounds_sha256
 from conformance.build import Builder
 from conformance.makers import LOADING, PREPARING, source_digest, versions
+from conformance.progress import step
 from conformance.spec import ModelSpec
 
 BOUND_FILE = "bound.json"
@@ -57,12 +58,15 @@ def _derived(builder: Builder, spec: ModelSpec) -> AllowedError:
 
         prepare = spec.preprocess
         inputs = [prepare_image(open_rgb(image.path, prepare), prepare) for image in images]
-        bound = derive_epsilon(
-            builder.network(spec),
-            np.stack(inputs),
-            [image.name for image in images],
-            weights_sha256=checkpoint.sha256,
-        )
+        network = builder.network(spec)
+        what = f"simulate float16 on the host: {len(images)} images"
+        with step(what, lasts="some seconds an image"):
+            bound = derive_epsilon(
+                network,
+                np.stack(inputs),
+                [image.name for image in images],
+                weights_sha256=checkpoint.sha256,
+            )
         kept = {"epsilon": bound.epsilon, "decision_epsilon": bound.decision_epsilon}
         (folder / BOUND_FILE).write_bytes(msgspec.json.encode(kept))
         return {"images": str(len(images))}

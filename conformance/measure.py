@@ -80,7 +80,7 @@ class Measurer:
             network = self._builder.network(spec)
             found = infer_with_torch(
                 network,
-                self._batches(spec, REFERENCE_BATCH, "PyTorch"),
+                self._batches(spec, REFERENCE_BATCH, "infer on the host: PyTorch"),
                 dataset.names,
                 dataset.labels,
                 threads=share_of_cores(),
@@ -108,7 +108,7 @@ class Measurer:
         with self._builder.locks.heavy_step():
             found = infer_with_onnxruntime(
                 model,
-                self._batches(spec, batch, f"ONNX Runtime, batch {batch}"),
+                self._batches(spec, batch, f"infer on the host: ONNX Runtime, batch {batch}"),
                 dataset.names,
                 dataset.labels,
                 threads=share_of_cores(),

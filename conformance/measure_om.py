@@ -26,6 +26,7 @@ from conformance.evidence.facts import record_digest
 from conformance.measure import keep_predictions, share_of_cores
 from conformance.om_key import OmKey
 from conformance.predictions import Predictions
+from conformance.progress import at_most, step
 from conformance.run_folder import logs_folder, work_folder
 from conformance.runners.om_facts import OmFacts
 from conformance.runners.om_runner import OmRun, OmRunner
@@ -185,7 +186,8 @@ class OmMeasurer:
         limit_s = self._host.config.time_limits * inference_limit_s(PURE_LOOPS * batch)
         records = logs_folder(self._run_folder) / name
         place = work_place(self._host.config.scratch, "pure-", records)
-        with place as empty, self.timed(spoiled):
+        shown = step(f"time generated input: {name}", lasts=at_most(limit_s))
+        with place as empty, self.timed(spoiled), shown:
             work = empty / "work"
             timed = chosen.measure_pure(
                 om, batch=batch, loops=PURE_LOOPS, folder=work, limit_s=limit_s

@@ -19,6 +19,7 @@ from conformance.measure_om import OmMeasurement, OmMeasurer, first_reason
 from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, abba, rounds_from_times
 from conformance.metrics.throughput import BOUND_PCT, rounds_wanted
 from conformance.om_key import OmKey
+from conformance.progress import at_most, step
 from conformance.run_folder import logs_folder
 from conformance.runners.om_facts import OmFacts, Regression
 from conformance.runners.om_rounds import run_interleaved, run_rounds
@@ -223,7 +224,10 @@ class OmTimer:
         """Run the tool once on generated input, by whoever holds the chip."""
         limit_s = self._host.config.time_limits * inference_limit_s(loops * key.batch)
         logs = self._logs(folder.name)
-        with work_place(self._host.config.scratch, "pure-", logs) as empty:
+        shown = step(
+            f"time {loops} batches of generated input: {folder.name}", lasts=at_most(limit_s)
+        )
+        with shown, work_place(self._host.config.scratch, "pure-", logs) as empty:
             run = self._measurer.tool(tool).measure_pure(
                 om, batch=key.batch, loops=loops, folder=empty / "work", limit_s=limit_s
             )

@@ -68,7 +68,11 @@ def _duplicates_check(dataset: Dataset, contents: Sequence[str], basis: dict[str
 def input_digest_check(dataset: Dataset, spec: ModelSpec) -> Check:
     """Every input of an engine in memory is bit-equal to torchvision's own preparation."""
     batches = stream_batches(
-        dataset.images, spec.preprocess, BATCH, workers=usable_cores(), title="inputs"
+        dataset.images,
+        spec.preprocess,
+        BATCH,
+        workers=usable_cores(),
+        title="prepare each input in two ways",
     )
     fed = (pair for batch in batches for pair in zip(batch.names, batch.tensors, strict=True))
     return _digest_check(compare_inputs(dataset.images, fed, spec.preprocess, "float32"))

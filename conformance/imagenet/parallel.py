@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from conformance.errors import ConformanceError
+from conformance.progress import Bars, step
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,7 +51,8 @@ def each_in_order(
         work: A function that can be pickled, as its items and results must be.
         items: What to work on.
         workers: Processes to use.
-        title: Shows a progress bar of that title on a terminal; empty shows none.
+        title: Shows progress under that title, on stderr where nothing else is agreed; empty
+            shows none.
         chunk: Items that cross a process border together.
 
     Raises:
@@ -65,15 +67,10 @@ def each_in_order(
 def _shown(
     results: Iterator[Result], chunks: Sequence[Sequence[Item]], title: str
 ) -> Generator[Result, None, None]:
-    # Workers import this module to start, and show nothing.
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task(title, total=sum(map(len, chunks)))
+    total = sum(map(len, chunks))
+    with step(title, total=total, otherwise=Bars(sys.stderr)) as advance:
         for chunk, result in zip(chunks, results, strict=True):
-            bar.advance(task, len(chunk))
+            advance(len(chunk))
             yield result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from conformance.errors import ConformanceError
 from conformance.imagenet.dataset import ImageFile
 from conformance.imagenet.input_digest import demand_same_inputs
 from conformance.predictions import Predictions
+from conformance.progress import Advance, at_most, step
 from conformance.runners.om_runner import INPUT_OF, Job, OmRunner, read_outputs
 from conformance.spec import ModelSpec, Variant
 
@@ -88,12 +89,14 @@ def run_rounds(
     """
     found = Rounds()
     deadline_s = time.monotonic() + budget_s
-    with _bench(runner, om, spec, images, expected, fed, batch, variant) as bench:
+    bench_of = _bench(runner, om, spec, images, expected, fed, batch, variant)
+    with _shown(runner, images, at_most(budget_s)) as advance, bench_of as bench:
         while not enough(found.rates_fps):
             if time.monotonic() > deadline_s:
                 found.notes.append(f"no round began after {budget_s:g} s")
                 break
             bench.add_round(found, om)
+            advance(1)
     return found
 
 
@@ -130,13 +133,22 @@ def run_interleaved(
         BoardError: The chip cannot be used.
         ToolError: The tool fails, or its figures cannot be believed.
     """
-    with _bench(runner, oms[0], spec, images, expected, fed, batch, variant) as bench:
+    bench_of = _bench(runner, oms[0], spec, images, expected, fed, batch, variant)
+    with _shown(runner, images, "", len(order)) as advance, bench_of as bench:
         for om in oms:
             bench.add_round(Rounds(), om)
         sides = {"A": Rounds(), "B": Rounds()}
         for side in order:
             bench.add_round(sides[side], oms["AB".index(side)])
+            advance(1)
     return sides["A"], sides["B"]
+
+
+def _shown(
+    runner: OmRunner, images: Sequence[ImageFile], lasts: str, total: int = 0
+) -> AbstractContextManager[Advance]:
+    what = f"time rounds of {len(images)} images: {runner.records.name}"
+    return step(what, total=total, lasts=lasts)
 
 
 @dataclass

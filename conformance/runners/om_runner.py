@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, input_bytes
 from conformance.manifests import sha256sum
 from conformance.predictions import Labels, Predictions, ScoreCollector
+from conformance.progress import at_most, step
 from conformance.spec import ModelSpec, Variant
 
 # A round of the published method's kind: long enough that a chip's rate is steady within it.
@@ -127,8 +128,7 @@ class OmRunner:
         dumps, figures = hashlib.sha256(), hashlib.sha256()
         found: list[InferenceRun] = []
         fed: list[str] = []
-        every = list(shards(dataset.images, room.shard))
-        for number, images in enumerate(every):
+        for number, images in enumerate(self._shown_shards(dataset, room.shard)):
             with work_place(self.scratch, "shard-", self.records) as folder:
                 job = Job(folder, om, spec, batch, kind)
                 inputs = self.prepared(job, images)
@@ -148,6 +148,16 @@ class OmRunner:
         whole.inputs_sha256 = fed
         return whole
 
+    def _shown_shards(self, dataset: Dataset, size: int) -> Iterator[Sequence[ImageFile]]:
+        """Yield the shards of a dataset and show how many images are done."""
+        what = f"infer {len(dataset)} images on the board: {self.records.name}"
+        limit_s = self.time_factor * inference_limit_s(min(size, len(dataset)))
+        lasts = f"{at_most(limit_s)} each {size} images"
+        with step(what, total=len(dataset), lasts=lasts) as advance:
+            for images in shards(dataset.images, size):
+                yield images
+                advance(len(images))
+
     def prepared(self, job: Job, images: Sequence[ImageFile]) -> Inputs:
         """Write the inputs of a job, and read them back for their digests.
 
@@ -156,7 +166,7 @@ class OmRunner:
         """
         folder, prepare = job.folder / INPUTS, job.spec.preprocess
         folder.mkdir(mode=0o700)
-        title = f"inputs of {len(images)} images"
+        title = f"prepare the inputs of {len(images)} images"
         with self.heavy_step():
             paths = write_inputs(
                 images, folder, prepare, job.kind, workers=self.workers, title=title
