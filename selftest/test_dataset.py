@@ -5,8 +5,11 @@ from __future__ import annotations
 import collections
 import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from conformance.image_names import result_stem, stems_by_name
 from conformance.imagenet import digests
 from conformance.imagenet.dataset import Dataset, ImageClass, LabelledImage
 from conformance.imagenet.folders import open_dataset
+
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 SUBSET_OF_FIFTY = ("i00038.JPEG", "i00042.JPEG", "i00046.JPEG")
 
@@ -309,6 +314,86 @@ def test_a_file_just_written_is_not_remembered(tmp_path: Path) -> None:
     digests.sha256_of_files([path], cache_file=cache)
     with sqlite3.connect(cache) as connection:
         assert connection.execute("SELECT count(*) FROM digests").fetchone() == (0,)
+
+
+def test_a_file_that_changes_while_others_are_read_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = tmp_path / "a.JPEG", tmp_path / "digests.sqlite"
+    path.write_bytes(b"AAAA")
+    now_ns = path.stat().st_mtime_ns
+    digest = digests._sha256
+
+    def slow(identity: digests.FileIdentity) -> str:
+        found = digest(identity)
+        path.write_bytes(b"BBBB")  # within one tick of the clock, so that its time stays
+        os.utime(path, ns=(now_ns, now_ns))
+        # Thousands of other files take until long after.
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns + 10**10)
+        return found
+
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+    monkeypatch.setattr(digests, "_sha256", slow)
+    digests.sha256_of_files([path], cache_file=cache)
+    monkeypatch.setattr(digests, "_sha256", digest)
+    remembered = digests.sha256_of_files([path], cache_file=cache)
+    assert remembered == digests.sha256_of_files([path])
+
+
+def test_a_path_that_is_no_text_is_remembered(tmp_path: Path) -> None:
+    folder, cache = tmp_path / os.fsdecode(b"imag\xe9net"), tmp_path / "digests.sqlite"
+    folder.mkdir()
+    path = folder / "a.JPEG"
+    path.write_bytes(b"AAAA")
+    os.utime(path, (1e9, 1e9))
+    first = digests.sha256_of_files([path], cache_file=cache)
+    path.write_bytes(b"BBBB")
+    os.utime(path, (1e9, 1e9))
+    assert digests.sha256_of_files([path], cache_file=cache) == first
+
+
+@pytest.mark.parametrize("layout", ["labelled", "synsets", "in a synset"])
+def test_a_link_in_a_circle_is_named(tmp_path: Path, layout: str) -> None:
+    folder = tmp_path / "val" / ("n0" if layout == "in a synset" else "")
+    folder.mkdir(parents=True)
+    (folder / "loop.JPEG").symlink_to("loop.JPEG")
+    if layout == "labelled":
+        (tmp_path / "val_label.txt").write_text("loop.JPEG 0\n")
+    with pytest.raises(DatasetError, match=r"cannot be looked at[\s\S]*loop\.JPEG"):
+        open_dataset(tmp_path, 1)
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from conformance.errors import DatasetError
+from conformance.imagenet.folders import open_dataset
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setegid(65534)
+    os.seteuid(65534)
+try:
+    open_dataset(Path(sys.argv[1]), 1000)
+except DatasetError as error:
+    print(error)
+"""
+
+
+def test_a_link_into_a_closed_folder_is_named() -> None:
+    with tempfile.TemporaryDirectory() as made:  # pytest's own folders are closed to others
+        root = Path(made)
+        root.chmod(0o755)
+        for folder in ("closed", "imagenet", "imagenet/val"):
+            (root / folder).mkdir(mode=0o755)
+        (root / "closed" / "a.JPEG").write_bytes(b"x")
+        (root / "imagenet/val/a.JPEG").symlink_to(root / "closed" / "a.JPEG")
+        (root / "imagenet/val_label.txt").write_text("a.JPEG 3\n")
+        (root / "closed").chmod(0)
+        command = [sys.executable, "-c", CLOSED, str(root / "imagenet")]
+        ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        (root / "closed").chmod(0o700)
+    assert "cannot be looked at" in ended.stdout, ended.stderr
+    assert f"may not be entered: {root / 'closed'}" in ended.stdout
 
 
 def test_a_damaged_cache_is_made_anew(settled: Path, tmp_path: Path) -> None:

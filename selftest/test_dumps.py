@@ -194,6 +194,69 @@ def test_a_number_cut_by_a_tool_that_ends_no_line_is_noticed(tmp_path: Path) -> 
         read(tmp_path)
 
 
+def test_a_number_cut_before_its_line_end_is_noticed(tmp_path: Path) -> None:
+    path = second(txt(tmp_path))
+    path.write_text(path.read_text().rstrip()[:-3] + " \n")
+    with pytest.raises(DumpError, match=r"middle of a number[\s\S]*00000002_1"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["\n", " ", " \n\n", "\t\n", " \r\n"])
+def test_a_file_that_ends_otherwise_than_the_others_is_noticed(tmp_path: Path, ending: str) -> None:
+    for name in NAMES:
+        text = " ".join(["1.5", "2.25"] * (CLASSES // 2))
+        (tmp_path / f"{stem(name)}_1.txt").write_text(f"{text} \n")
+    path = second(tmp_path)
+    path.write_bytes(path.read_text().rstrip()[:-1].encode() + ending.encode())
+    with pytest.raises(DumpError, match=r"middle of a number[\s\S]*00000002_1"):
+        read(tmp_path)
+
+
+def test_a_number_that_ends_in_its_point_is_noticed(tmp_path: Path) -> None:
+    for name in NAMES:
+        text = " ".join(["1.5", "2.25"] * (CLASSES // 2))
+        (tmp_path / f"{stem(name)}_1.txt").write_text(text)
+    path = second(tmp_path)
+    path.write_text(path.read_text()[:-2])
+    with pytest.raises(DumpError, match=r"middle of a number[\s\S]*00000002_1"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("lead", ["\n", "\n\n", " \n", "\r\n"])
+def test_a_blank_line_in_front_is_a_line(tmp_path: Path, lead: str) -> None:
+    path = second(txt(tmp_path))
+    path.write_bytes(lead.encode() + path.read_bytes())
+    with pytest.raises(DumpError, match=r"several lines[\s\S]*00000002_1"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("separator", ["\v", "\f", "\x1c", "\xa0"])
+def test_only_blanks_and_tabs_separate(tmp_path: Path, separator: str) -> None:
+    path = second(txt(tmp_path))
+    path.write_text(path.read_text().replace(" ", separator, 1))
+    with pytest.raises(DumpError, match=r"no finite number[\s\S]*00000002_1"):
+        read(tmp_path)
+
+
+@each_format
+def test_links_that_lead_nowhere_are_named(tmp_path: Path, write: Writer) -> None:
+    for path in list(write(tmp_path, None, 1).iterdir()):
+        path.unlink()
+        path.symlink_to("/nonexistent")
+    with pytest.raises(DumpError, match=r"cannot be read[\s\S]*00000001_1"):
+        read(tmp_path)
+
+
+@each_format
+def test_links_in_a_circle_are_named(tmp_path: Path, write: Writer) -> None:
+    for path in list(write(tmp_path, None, 1).iterdir()):
+        path.unlink()
+        path.symlink_to(path.name)
+    for started in (None, 1.0):
+        with pytest.raises(DumpError, match=r"cannot be read[\s\S]*00000001_1"):
+            read(tmp_path, started=started)
+
+
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Names of results that two processes share, with a last one unlike the others."""
@@ -249,8 +312,18 @@ def test_a_binary_score_that_is_no_number_is_named(
 ) -> None:
     rows = table()
     rows[1, 3] = value
-    with pytest.raises(DumpError, match=r"not finite[\s\S]*ILSVRC2012_val_00000002\.JPEG"):
+    with pytest.raises(
+        DumpError, match=r"not finite[\s\S]*ILSVRC2012_val_00000002\.JPEG"
+    ) as caught:
         read(write(tmp_path, rows, 1))
+    assert second(tmp_path).name in str(caught.value)
+
+
+def test_an_npy_score_beyond_float32_names_its_file(tmp_path: Path) -> None:
+    path = second(npy(tmp_path))
+    np.save(path, np.full((1, CLASSES), 1e300))
+    with pytest.raises(DumpError, match=r"not finite[\s\S]*00000002_1\.npy"):
+        read(tmp_path)
 
 
 def test_four_lines_are_four_images_in_one(tmp_path: Path) -> None:
