@@ -7,21 +7,44 @@ and a board without torchvision finds it in a store that a build host filled.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from conformance.artifacts import Request
 from conformance.build import Builder
+from conformance.check import Check
+from conformance.imagenet.checks import fed_files_check
 from conformance.imagenet.preprocess import Prepared
 from conformance.makers import source_digest, versions
 from conformance.measure import share_of_cores
-from conformance.spec import ModelSpec
+from conformance.runners.om_runner import INPUT_OF
+from conformance.spec import ModelSpec, Variant
 
 DIGESTS_FILE = "digests.json"
 # Whoever prepares has to import torchvision first, which takes as long as this many images.
 CHUNK = 256
+
+
+def fed_inputs_check(
+    builder: Builder, spec: ModelSpec, variant: Variant, fed: Sequence[str]
+) -> Check:
+    """Every file that the inference tool was given is torchvision's own preparation, bit for bit.
+
+    Args:
+        builder: Knows the images.
+        spec: The model.
+        variant: Of the ``.om``: what the files hold.
+        fed: The sha256 of each file as it lay on the disk, in the images' order.
+
+    Raises:
+        DatasetError: There is not one digest for each image, or an image cannot be prepared.
+        ArtifactError: As for :func:`independent_digests`.
+    """
+    kind = INPUT_OF[variant]
+    expected = independent_digests(builder, spec)[kind]
+    return fed_files_check(builder.dataset(spec), spec, kind, fed, expected)
 
 
 def independent_digests(builder: Builder, spec: ModelSpec) -> dict[Prepared, list[str]]:

@@ -38,7 +38,7 @@ class Predictions:
         _demand_unique(self.names)
         beyond = (self.labels < 0) | (self.labels >= self.classes)
         self._demand_none(beyond, "a label is no class", f"0 to {self.classes - 1}")
-        self._demand_none(self._not_finite(), "scores are not finite", "finite numbers only")
+        self._demand_none(not_finite(self.scores), "scores are not finite", "finite numbers only")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,14 +47,6 @@ class Predictions:
     def classes(self) -> int:
         """Number of scores of each image."""
         return int(self.scores.shape[1])
-
-    def _not_finite(self) -> npt.NDArray[np.bool_]:
-        # A sum is finite only if every score is (or overflows, and then the row is looked at).
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspect: npt.NDArray[np.bool_] = ~np.isfinite(self.scores.sum(axis=1))
-        if suspect.any():
-            suspect[suspect] = ~np.isfinite(self.scores[suspect]).all(axis=1)
-        return suspect
 
     def _demand_none(self, bad: npt.NDArray[np.bool_], what: str, expected: str) -> None:
         if bad.any():
@@ -67,6 +59,16 @@ class Predictions:
 
     def _named(self, chosen: npt.NDArray[np.bool_]) -> str:
         return ", ".join(self.names[index] for index in np.flatnonzero(chosen)[:_NAMES_SHOWN])
+
+
+def not_finite(scores: Scores) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether it holds what is no finite number."""
+    # A sum is finite only if every score is (or overflows, and then the row is looked at).
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspect: npt.NDArray[np.bool_] = ~np.isfinite(scores.sum(axis=1))
+    if suspect.any():
+        suspect[suspect] = ~np.isfinite(scores[suspect]).all(axis=1)
+    return suspect
 
 
 def _demand_form(names: tuple[str, ...], scores: Scores, labels: Labels) -> None:

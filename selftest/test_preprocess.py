@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from PIL import Image
 
 from conformance.errors import DatasetError
 from conformance.imagenet import preprocess as prepared
+from conformance.imagenet.batches import cropped_chunk
+from conformance.imagenet.dataset import ImageFile
 from conformance.imagenet.independent import independent_input
 from conformance.imagenet.preprocess import prepare_file, prepare_image, prepare_uint8
 from conformance.spec import Preprocess, load_spec
@@ -218,3 +221,23 @@ def test_other_formats_are_refused(tmp_path: Path, form: str) -> None:
     noise(20, 20).save(path, form)
     with pytest.raises(DatasetError, match=r"image: page\.JPEG"):
         prepare_file(path, SPEC, "float32")
+
+
+def no_memory(*_given: object, **_named: object) -> Image.Image:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8", "stream"])
+def test_without_memory_to_resize_the_image_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "a.JPEG"
+    noise(90, 70).save(path, "JPEG")
+    monkeypatch.setattr(Image.Image, "resize", no_memory)
+    made: dict[str, Callable[[], object]] = {
+        "float32": lambda: prepare_file(path, SPEC, "float32"),
+        "uint8": lambda: prepare_file(path, SPEC, "uint8"),
+        "stream": lambda: cropped_chunk([ImageFile(path.name, path)], SPEC),
+    }
+    with pytest.raises(DatasetError, match=r"no memory[\s\S]*image: a\.JPEG"):
+        made[kind]()

@@ -8,16 +8,15 @@ import pytest
 
 from conformance.build import Builder
 from conformance.float16 import AllowedError
-from conformance.imagenet.checks import dataset_checks, fed_files_check, input_digest_check
+from conformance.imagenet.checks import dataset_checks, input_digest_check
 from conformance.imagenet.passport_checks import passport_check
-from conformance.independent_inputs import independent_digests
+from conformance.independent_inputs import fed_inputs_check
 from conformance.measure_om import OmMeasurement, OmMeasurer
 from conformance.measure_rows import RowMeasurer
 from conformance.metrics import accuracy, om_checks
 from conformance.metrics.batch_checks import batch_checks
 from conformance.metrics.topn import count_topn
 from conformance.om_key import OmKey
-from conformance.runners.om_runner import INPUT_OF
 from conformance.spec import ModelSpec
 from fixtures.board import UsedChip
 from fixtures.claims import Claim
@@ -113,11 +112,9 @@ def test_batch_sizes_agree_image_by_image(
 ) -> None:
     """An image's scores do not depend on the batch size that it is inferred with."""
     other = measurer.onnx(spec, other_batch)
-    claim(
-        *batch_checks(
-            reference_predictions, onnx_predictions, other, float32_bound, "accuracy.batch"
-        )
-    )
+    claim(*batch_checks(
+        reference_predictions, onnx_predictions, other, float32_bound, "accuracy.batch"
+    ))  # fmt: skip
 
 
 @pytest.mark.batched
@@ -159,15 +156,11 @@ def test_om_infers_every_image(
 @pytest.mark.npu
 @pytest.mark.every_variant
 @pytest.mark.states("input.digest")
-@pytest.mark.usefixtures("chip")
 def test_files_fed_to_the_chip_equal_an_independent_preparation(
-    om_measurement: OmMeasurement, builder: Builder, dataset: Dataset, spec: ModelSpec,
-    om_key: OmKey, claim: Claim,
-) -> None:  # fmt: skip
+    om_measurement: OmMeasurement, builder: Builder, spec: ModelSpec, om_key: OmKey, claim: Claim
+) -> None:
     """Image by image, each file that the tool was given equals torchvision's own preparation."""
-    kind = INPUT_OF[om_key.variant]
-    expected = independent_digests(builder, spec)[kind]
-    claim(fed_files_check(dataset, spec, kind, om_measurement.inputs, expected))
+    claim(fed_inputs_check(builder, spec, om_key.variant, om_measurement.inputs))
 
 
 @pytest.mark.npu

@@ -17,30 +17,34 @@ from conformance.errors import DumpError
 Row = npt.NDArray[np.float32]
 
 _NUMBER = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_BLANKS = b" \t\r\n"
+_SEPARATORS = b" \t"
+_BLANKS = _SEPARATORS + b"\r\n"
+# Numbers of a line that tell whether a tool writes as many decimals of each.
+_GLANCE = 8
 # Joined by commas, a line of numbers is a JSON array, and this decoder reads one several times
 # faster than numpy's text readers and as exactly.
 _floats = msgspec.json.Decoder(tuple[float, ...])
 
 
-def read_txt(path: str) -> tuple[bytes, bool]:
+def read_txt(path: str) -> tuple[bytes, bytes]:
     """Read the one line of a TXT dump.
 
     Returns:
-        The line without blanks at its ends, and whether anything stood behind its last number
-        (``ais_bench`` writes a blank and a line end there): if not, that number may be cut short.
+        The line without blanks at its ends, and the blanks and line ends behind its last number
+        (``ais_bench`` writes a blank and a line end there): without any, it may be cut short.
 
     Raises:
         DumpError: The file is unreadable, empty or has more than one line; names it.
     """
     content = _content(path)
-    line = content.strip(_BLANKS)
+    filled = content.rstrip(_BLANKS)
+    line = filled.lstrip(_SEPARATORS)
     if not line:
         raise dump_error("a dump is empty", path, f"{len(content)} bytes", "one line of numbers")
     if b"\n" in line or b"\r" in line:
         count = len(line.splitlines())
         raise dump_error("a dump has several lines", path, f"{count} lines", "exactly one line")
-    return line, content[-1:] in _BLANKS
+    return line, content[len(filled) :]
 
 
 def parse_line(line: bytes, path: str) -> Row:
@@ -55,7 +59,9 @@ def parse_line(line: bytes, path: str) -> Row:
             return np.frombuffer(struct.pack(f"={len(values)}f", *values), np.float32)
     except (msgspec.DecodeError, OverflowError):
         pass  # not the plain form: the fields one by one find out whether it is wrong
-    return np.array([_number(field, n, path) for n, field in enumerate(line.split())], np.float32)
+    # bytes.split() would also split at a vertical tab or a form feed, which no tool writes.
+    fields = filter(None, line.replace(b"\t", b" ").split(b" "))
+    return np.array([_number(field, n, path) for n, field in enumerate(fields)], np.float32)
 
 
 def _number(field: bytes, position: int, path: str) -> float:
@@ -67,9 +73,22 @@ def _number(field: bytes, position: int, path: str) -> float:
 
 
 def looks_cut(line: bytes) -> bool:
-    """Tell whether the last number has fewer decimals than all the others agree on."""
-    *others, last = (len(field.partition(b".")[2]) for field in line.split())
-    return len(set(others)) == 1 and last < others[0]
+    """Tell whether the last number has fewer decimals than all the others agree on.
+
+    Where the others have not as many decimals each, the last one tells only if it ends in its
+    point.
+    """
+    others, _, last = line.replace(b"\t", b" ").rpartition(b" ")
+    some = {_decimals(field) for field in others.split(None, _GLANCE)[:_GLANCE]}
+    if not some or _decimals(last) >= max(some):
+        return False  # as nearly every file; this is asked of each of 50,000
+    if len(some) > 1 or len({_decimals(field) for field in others.split()}) > 1:
+        return last[-1:] == b"." and b". " not in others
+    return True
+
+
+def _decimals(field: bytes) -> int:
+    return len(field.partition(b".")[2])
 
 
 def read_bin(path: str, row: Row) -> None:
@@ -86,7 +105,7 @@ def read_bin(path: str, row: Row) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if count != row.nbytes:
         got = f"{count} bytes or more" if count > row.nbytes else f"{count} bytes"
         raise dump_error("a dump has the wrong size", path, got, f"{row.nbytes} bytes")
@@ -109,7 +128,8 @@ def read_npy(path: str) -> Row:
     if count != width or dtype.kind != "f" or len(content) != count * dtype.itemsize:
         got = f"{dtype} {shape} in {len(content)} bytes"
         raise dump_error("a dump has the wrong form", path, got, "floats of shape (1, classes)")
-    return np.frombuffer(content, dtype).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused
+        return np.frombuffer(content, dtype).astype(np.float32)
 
 
 def _npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -141,9 +161,10 @@ def _content(path: str) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     return content
 
 
-def _unreadable(path: str, error: OSError) -> DumpError:
+def unreadable(path: str, error: OSError) -> DumpError:
+    """Make the error that one result file cannot be read."""
     return dump_error("a dump cannot be read", path, error, "a readable file")

@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from conformance.ascend.dump_formats import Row, dump_error, read_bin, read_npy
+from conformance.ascend.dump_formats import Row, dump_error, read_bin, read_npy, unreadable
 from conformance.ascend.txt_dumps import txt_rows
 from conformance.errors import DumpError
 from conformance.image_names import stems_by_name
-from conformance.predictions import Labels, Predictions
+from conformance.predictions import Labels, Predictions, not_finite
 
 Format = Literal["txt", "bin", "npy"]
 
@@ -91,6 +91,7 @@ def read_dumps(
     if started is not None:
         _demand_fresh(found, files, started, folder)
     scores = _scores([found[file].path for file in files], layout.format, classes, workers)
+    _demand_finite(scores, files, names, folder)
     if scores.shape[1] > classes:
         if keep_background:
             return Predictions(tuple(names), scores, labels + 1)
@@ -152,7 +153,7 @@ def _demand_exactly(found: Mapping[str, object], files: Sequence[str], folder: P
 def _demand_fresh(
     found: Mapping[str, os.DirEntry[str]], files: Sequence[str], started: float, folder: Path
 ) -> None:
-    written = {file: found[file].stat().st_mtime for file in files}
+    written = {file: _written(found[file]) for file in files}
     if stale := [file for file in files if written[file] < started - _CLOCK_TICK_S]:
         age_s = started - min(written[file] for file in stale)
         raise DumpError(
@@ -161,6 +162,29 @@ def _demand_fresh(
             expected="files written after the inference was started",
             where={"folder": folder},
             next_step="empty the result folder first; on a network disk compare the clocks",
+        )
+
+
+def _written(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except OSError as error:
+        raise unreadable(entry.path, error) from None
+
+
+def _demand_finite(
+    scores: npt.NDArray[np.float32], files: Sequence[str], names: Sequence[str], folder: Path
+) -> None:
+    """Name the files of scores that are no finite numbers, as BIN and NPY may hold them."""
+    bad = np.flatnonzero(not_finite(scores))
+    if len(bad):
+        raise DumpError(
+            "scores are not finite",
+            got=f"{len(bad)}: "
+            + _shortened([f"{files[index]} (of {names[index]})" for index in bad.tolist()]),
+            expected="finite numbers only",
+            where={"folder": folder},
+            next_step="look at these outputs; if they are whole, the model overflows on the chip",
         )
 
 
@@ -186,7 +210,11 @@ def _from_rows(rows: Iterable[Row], paths: Sequence[str], classes: int) -> npt.N
 
 
 def _from_bin(paths: Sequence[str], classes: int) -> npt.NDArray[np.float32]:
-    with_background = os.stat(paths[0]).st_size == (classes + 1) * _FLOAT32  # noqa: PTH116 - text
+    try:
+        first_bytes = os.stat(paths[0]).st_size  # noqa: PTH116 - text
+    except OSError as error:
+        raise unreadable(paths[0], error) from None
+    with_background = first_bytes == (classes + 1) * _FLOAT32
     scores = np.empty((len(paths), classes + with_background), "<f4")
     for path, row in zip(paths, scores, strict=True):
         read_bin(path, row)

@@ -6,20 +6,24 @@ computed from options or from what was collected, so that these can only leave h
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
-import msgspec
 
 from conformance.check import Check
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Coordinates
-from conformance.evidence.gate_tables import CLASSES, Accepts, Gate, Part, Row, Table
+from conformance.evidence.gates_file import (
+    CLASSES,
+    GATES_FILE,
+    GATES_NAME,
+    Gate,
+    Gates,
+    Part,
+    Row,
+    named_gate,
+    read_gates,
+)
 from conformance.om_key import OmKey
 from conformance.spec import Figure, ModelSpec, Throughput, Variant
 
@@ -27,7 +31,6 @@ __all__ = [
     "CLASSES",
     "GATES_FILE",
     "GATES_NAME",
-    "Accepts",
     "Gate",
     "Gates",
     "Part",
@@ -37,22 +40,6 @@ __all__ = [
     "read_gates",
     "required",
 ]
-
-GATES_NAME = "gates.toml"
-GATES_FILE = Path(__file__).resolve().parent.parent.parent / GATES_NAME
-
-
-class Gates(Table, frozen=True):
-    """The whole of ``gates.toml``."""
-
-    models: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    gates: dict[str, Gate]
-    checks: tuple[Row, ...]
-    sha256: str = ""
-
-    def row(self, check_id: str) -> Row | None:
-        """Return the first row of a check, None if no gate knows it."""
-        return next((row for row in self.checks if check_id in row.ids), None)
 
 
 @dataclass(frozen=True)
@@ -92,44 +79,6 @@ class Requirement:
         if self.unknown or ("batch" in check.coordinates and not self.row.by_batch):
             return False
         return check.id == self.id and self.coordinates.items() <= check.coordinates.items()
-
-
-def read_gates(path: Path = GATES_FILE) -> Gates:
-    """Decode ``gates.toml`` strictly.
-
-    Raises:
-        EvidenceError: It cannot be read, a field is missing, misspelt or of the wrong type, a gate
-            is unknown, or a check stands in two rows.
-    """
-    try:
-        content = path.read_bytes()
-        gates = msgspec.convert(tomllib.loads(content.decode()), Gates, strict=True)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise _wrong(path, error) from None
-    stated = [(check_id, row.by_batch) for row in gates.checks for check_id in row.ids]
-    if repeated := sorted(
-        {check_id for check_id, by in stated if stated.count((check_id, by)) > 1}
-    ):
-        raise _wrong(path, f"{', '.join(repeated)} in more than one row")
-    unknown = {name for row in gates.checks for name in row.gates} - set(gates.gates)
-    if unknown:
-        raise _wrong(path, f"unknown gates {', '.join(sorted(unknown))}")
-    return msgspec.structs.replace(gates, sha256=hashlib.sha256(content).hexdigest())
-
-
-def named_gate(gates: Gates, name: str) -> Gate:
-    """Return the gate of that name.
-
-    Raises:
-        EvidenceError: There is none.
-    """
-    if name in gates.gates:
-        return gates.gates[name]
-    raise EvidenceError(
-        f"unknown gate {name!r}",
-        expected=" or ".join(gates.gates),
-        next_step=f"name one of them; {GATES_NAME} says what each requires",
-    )
 
 
 def required(
@@ -239,12 +188,3 @@ def _figure_places(row: Row, gate: Gate, spec: ModelSpec, soc: str) -> list[Coor
 
 def _om_of(figure: Figure, table: Throughput) -> OmKey:
     return OmKey(figure.batch, table.variant, tuned=figure.tuned)
-
-
-def _wrong(path: Path, got: object) -> EvidenceError:
-    return EvidenceError(
-        "the gates cannot be read",
-        got=got,
-        where={"file": path},
-        next_step="correct the file; its comments describe every field",
-    )

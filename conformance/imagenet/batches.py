@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from conformance.errors import ConfigError
 from conformance.imagenet.dataset import ImageFile
 from conformance.imagenet.parallel import each_in_order
-from conformance.imagenet.preprocess import Bytes, Floats, crop_planes, normalised, open_rgb
+from conformance.imagenet.preprocess import Bytes, Floats, crop_planes, naming, normalised, open_rgb
 from conformance.spec import Preprocess
 
 
@@ -75,7 +76,13 @@ def cropped_chunk(images: Sequence[ImageFile], preprocess: Preprocess) -> Bytes:
     Raises:
         DatasetError: An image cannot be prepared; names it.
     """
-    return np.stack([crop_planes(open_rgb(image.path, preprocess), preprocess) for image in images])
+    return np.stack([_planes(image.path, preprocess) for image in images])
+
+
+def _planes(path: Path, preprocess: Preprocess) -> Bytes:
+    image = open_rgb(path, preprocess)
+    with naming(path):
+        return crop_planes(image, preprocess)
 
 
 def _batch(

@@ -37,13 +37,14 @@ def sha256_of_files(
     Raises:
         DatasetError: A file is missing or cannot be read; names it.
     """
+    looked_ns = time.time_ns()
     identities = [_identity(path) for path in paths]
     known = {} if fresh or cache_file is None else _recall(cache_file, identities)
     unknown = [identity for identity in identities if identity not in known]
     with ThreadPoolExecutor(_THREADS) as pool:  # hashlib releases the interpreter lock
         taken = dict(zip(unknown, pool.map(_sha256, unknown), strict=True))
     if cache_file is not None:
-        _remember(cache_file, taken)
+        _remember(cache_file, taken, looked_ns)
     return [known.get(identity) or taken[identity] for identity in identities]
 
 
@@ -89,11 +90,22 @@ def _opened(cache_file: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def _stored_path(path: str) -> str | bytes:
+    """Return a path as SQLite takes it: bytes where it is no text."""
+    raw = os.fsencode(path)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
 def _recall(cache_file: Path, identities: Sequence[FileIdentity]) -> dict[FileIdentity, str]:
     try:
         with _opened(cache_file) as connection:
             rows = connection.execute("SELECT path, size, mtime_ns, inode, sha256 FROM digests")
-            remembered = {(row[0], row[1], row[2], row[3]): str(row[4]) for row in rows}
+            remembered = {
+                (os.fsdecode(row[0]), row[1], row[2], row[3]): str(row[4]) for row in rows
+            }
     except sqlite3.OperationalError:  # locked for too long, or its folder cannot be written
         return {}
     except sqlite3.DatabaseError:  # damaged: a cache holds nothing that cannot be made again
@@ -104,9 +116,18 @@ def _recall(cache_file: Path, identities: Sequence[FileIdentity]) -> dict[FileId
     return {identity: remembered[identity] for identity in identities if identity in remembered}
 
 
-def _remember(cache_file: Path, digests: dict[FileIdentity, str]) -> None:
-    settled_ns = time.time_ns() - int(_SETTLED_S * 1e9)
-    rows = [(*identity, sha) for identity, sha in digests.items() if identity[2] < settled_ns]
+def _remember(cache_file: Path, digests: dict[FileIdentity, str], looked_ns: int) -> None:
+    """Remember digests of files that were settled when they were looked at.
+
+    Reading many files takes longer than settling: by the time they are read, one that was changed
+    while it was looked at would seem to have been left alone.
+    """
+    settled_ns = looked_ns - int(_SETTLED_S * 1e9)
+    rows = [
+        (_stored_path(path), size, mtime_ns, inode, sha)
+        for (path, size, mtime_ns, inode), sha in digests.items()
+        if mtime_ns < settled_ns
+    ]
     # Losing a memory costs time, never truth.
     with contextlib.suppress(sqlite3.Error, OSError), _opened(cache_file) as connection:
         connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from conformance.errors import DatasetError
@@ -37,7 +37,7 @@ def open_dataset(root: Path, classes: int, *, drawn: bool = False) -> Dataset:
     if LABEL_FILE in entries:
         return labelled_folder(val, root / LABEL_FILE, classes, drawn=drawn)
     top = val if "val" in entries else root
-    if files := [entry.name for entry in _listed(top) if not entry.is_dir()]:
+    if files := [entry.name for entry in _listed(top) if not _is(entry.is_dir, entry)]:
         raise DatasetError(
             "images without labels",
             got=f"{shortened(files)} in {top}, and no {LABEL_FILE}",
@@ -89,7 +89,7 @@ def image_files(folder: Path) -> tuple[Path, ...]:
             not a file.
     """
     entries = _listed(folder)
-    if others := sorted(entry.name for entry in entries if not entry.is_file()):
+    if others := sorted(entry.name for entry in entries if not _is(entry.is_file, entry)):
         raise DatasetError(
             "a folder of images holds something that is not a file",
             got=shortened(others),
@@ -132,6 +132,20 @@ def _synset_folders(top: Path, classes: int, *, drawn: bool) -> Dataset:
 def _all_different(names: Iterable[str]) -> bool:
     every = list(names)
     return len(set(every)) == len(every)
+
+
+def _is(kind: Callable[[], bool], entry: os.DirEntry[str]) -> bool:
+    """Ask what an entry is, which follows links: in a circle, or to where nobody may look."""
+    try:
+        return kind()
+    except OSError as error:
+        raise DatasetError(
+            "an entry of a folder of images cannot be looked at",
+            got=error,
+            expected="image files, or links to files that you may read",
+            where={"entry": entry.path, **first_obstacle(Path(os.path.realpath(entry.path)))},
+            next_step="remove the link, or have the permissions of what it names changed",
+        ) from None
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:

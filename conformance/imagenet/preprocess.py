@@ -14,6 +14,7 @@ is ignored.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -70,9 +71,9 @@ def prepare_file(path: Path, preprocess: Preprocess, kind: Prepared) -> Floats |
         DatasetError: The file is missing, empty, cut short, no image or too large; names it.
     """
     image = open_rgb(path, preprocess)
-    return (
-        prepare_image(image, preprocess) if kind == "float32" else prepare_uint8(image, preprocess)
-    )
+    with naming(path):
+        prepare = prepare_image if kind == "float32" else prepare_uint8
+        return prepare(image, preprocess)
 
 
 def prepare_steps(path: Path, preprocess: Preprocess) -> Steps:
@@ -119,6 +120,25 @@ def open_rgb(path: Path, preprocess: Preprocess) -> Image.Image:
             expected=f"a whole image ({', '.join(IMAGE_FORMATS)})",
             where={"image": path.name, "file": path},
             next_step="restore the file from its source; the set is not complete without it",
+        ) from None
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the image for whose steps behind the decoder there is no memory.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise DatasetError(
+            "no memory to resize an image",
+            got=f"MemoryError{_size(path)}",
+            expected=f"memory for a picture of up to {MAX_PIXELS:,} pixels, and for it resized",
+            where={"image": path.name, "file": path},
+            next_step="use fewer processes or end others; is this really a photograph of the set?",
         ) from None
 
 

@@ -150,12 +150,15 @@ def count_checks(candidate: Predictions, reference: Predictions, bound: float) -
 
 
 def movable_ranks(predictions: Predictions, bound: float) -> list[int]:
-    """Return, for N from 1 to 5, how many labels lie within twice the bound of rank N."""
+    """Return, for N from 1 to 5, how many labels lie within twice the bound of rank N.
+
+    No label can fall out of as many ranks as there are classes.
+    """
     near = np.zeros(min(DEPTH, predictions.classes - 1), np.int64)
-    for start in range(0, len(predictions), _ROWS):
+    for start in range(0, len(predictions) if len(near) else 0, _ROWS):
         rows = slice(start, start + _ROWS)
         near += _near(predictions.scores[rows], predictions.labels[rows], len(near), 2 * bound)
-    return [int(count) for count in near]
+    return [int(count) for count in near] + [0] * (DEPTH - len(near))
 
 
 def _near(
