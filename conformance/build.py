@@ -22,6 +22,7 @@ from conformance.evidence.record import ArtifactRecord, append_artifact
 from conformance.evidence.scrub import without_names
 from conformance.export.checkpoint import Checkpoint, file_digests
 from conformance.makers import DRAWING, LOADING, source_digest, versions
+from conformance.option_texts import PathOrSample
 from conformance.progress import step
 from conformance.run_folder import work_folder
 from conformance.spec import ModelSpec
@@ -184,9 +185,7 @@ class Builder:
     def _dataset(self, spec: ModelSpec) -> Dataset:
         from conformance.imagenet.folders import open_dataset
 
-        folder = self.config.imagenet
-        if folder is None and os.access(STANDARD_IMAGENET, os.R_OK | os.X_OK):
-            folder = STANDARD_IMAGENET
+        folder = _named_images(self.config)
         if folder is None:
             reason = f"{STANDARD_IMAGENET} cannot be read"
             demand_no_board(self.config, SkipReason.NO_IMAGES, "--imagenet=DIR", reason)
@@ -204,12 +203,34 @@ class Builder:
                 write_sample(folder / SAMPLE_FOLDER)
             return {"images_class": "sample"}
 
-        request = Request(
-            kind="sample_images",
-            inputs={"source": source_digest(*DRAWING)},
-            makers=versions("numpy", "pillow"),
-        )
-        return self.store.get(request, build).folder / SAMPLE_FOLDER
+        return self.store.get(_sample_request(), build).folder / SAMPLE_FOLDER
+
+
+def _named_images(config: RunConfig) -> PathOrSample | None:
+    """Return the images that were named, else the standard folder where it can be read."""
+    if config.imagenet is None and os.access(STANDARD_IMAGENET, os.R_OK | os.X_OK):
+        return STANDARD_IMAGENET
+    return config.imagenet
+
+
+def _sample_request() -> Request:
+    return Request(
+        kind="sample_images",
+        inputs={"source": source_digest(*DRAWING)},
+        makers=versions("numpy", "pillow"),
+    )
+
+
+def image_folder(config: RunConfig) -> Path | None:
+    """Return where a run's images lie, the sample's too; None where there are none yet."""
+    named = _named_images(config)
+    return drawn_images(config.artifacts) if named in {None, SAMPLE} else Path(str(named))
+
+
+def drawn_images(artifacts: Path) -> Path | None:
+    """Return the folder of the sample's images in a store; None where they were never drawn."""
+    found = Store(artifacts).find(_sample_request())
+    return found.folder / SAMPLE_FOLDER if found else None
 
 
 def _network(spec: ModelSpec, checkpoint: Checkpoint) -> torch.nn.Module:

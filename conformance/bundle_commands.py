@@ -22,8 +22,11 @@ UNSIGNED = "unsigned: a consistent forgery is not excluded"
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``verify`` and ``verdict`` to the command line."""
-    text = "compute everything in a bundle again; status 1 if something contradicts it"
-    parser = commands.add_parser("verify", help=text, description=text)
+    text = (
+        "compute everything in a bundle again; status 0 if it is consistent, whatever its verdict"
+    )
+    more = "1 if something contradicts it, 2 if it cannot be read. `verdict` has the gate's status"
+    parser = commands.add_parser("verify", help=f"{text}, {more}", description=f"{text}, {more}.")
     parser.set_defaults(run=verify_bundle)
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that a run wrote")
     parser.add_argument(
@@ -31,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--key", metavar="FILE", type=Path, help="public key of the signer")
     add_gates(parser)
-    text = "verify bundles, join them and say a gate's verdict; status 0, 10 or 11"
+    text = "verify bundles, join them and say a gate's verdict; status 0, 10 or 11, 2 if refused"
     parser = commands.add_parser("verdict", help=text, description=text)
     parser.set_defaults(run=say_verdict)
     parser.add_argument("bundles", metavar="BUNDLE", type=Path, nargs="+")

@@ -6,8 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
+from conformance.build import drawn_images
 from conformance.bundle_commands import add_gates, joint_decision
-from conformance.config import SAMPLE, STANDARD_IMAGENET
+from conformance.config import SAMPLE, STANDARD_IMAGENET, default_artifacts_folder
 from conformance.evidence.report.page import write_report
 
 VARIABLE = "CONFORMANCE_IMAGENET"
@@ -34,7 +35,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--imagenet",
         metavar="DIR",
         type=Path,
-        help=f"where the images lie (default: ${VARIABLE}, else {STANDARD_IMAGENET} if readable)",
+        help=f"where the images lie (default: ${VARIABLE}, else {STANDARD_IMAGENET} if readable, "
+        "else the sample's in the artifact store)",
     )
     parser.add_argument(
         "--no-thumbnails", action="store_true", help="show no image: some may not be handed on"
@@ -66,8 +68,10 @@ def report_bundle(arguments: argparse.Namespace) -> int:
 
 
 def _known_images() -> Path | None:
-    """Return the folder of images that the user names for every run, or the standard one."""
+    """Return the images that the user names for every run, the standard ones, or the sample's."""
     named = os.environ.get(VARIABLE, "")
     if named and named != SAMPLE:
         return Path(named)
-    return STANDARD_IMAGENET if os.access(STANDARD_IMAGENET, os.R_OK) else None
+    if not named and os.access(STANDARD_IMAGENET, os.R_OK):
+        return STANDARD_IMAGENET
+    return drawn_images(default_artifacts_folder(os.environ))

@@ -182,6 +182,40 @@ def test_damaged_gates_are_a_usage_error(suite: Suite, change: tuple[str, str]) 
     assert suite.run().status == 4
 
 
+SPY = """
+import pathlib
+import fixtures.ending
+
+def written(folder, images, thumbnails):
+    pathlib.Path("shown").write_text(f"{images} {thumbnails}")
+
+fixtures.ending.write_report = written
+"""
+
+
+def test_the_report_of_a_sample_shows_its_images(suite: Suite) -> None:
+    """They are the suite's own; they lie in the store, and nothing is drawn for a report."""
+    from conformance import build
+    from conformance.artifacts import Store
+
+    suite.add_plugin(SPY)
+    words = (f"--artifacts={suite.folder / 'store'}", "--imagenet=sample")
+
+    def shown(*more: str) -> str:
+        assert suite.run(*words, *more).status == 0
+        return (suite.folder / "shown").read_text()
+
+    def draw(folder: Path) -> dict[str, str]:
+        (folder / build.SAMPLE_FOLDER).mkdir()
+        (folder / build.SAMPLE_FOLDER / "val_label.txt").write_text("")
+        return {}
+
+    assert shown() == "None True"
+    drawn = Store(suite.folder / "store").get(build._sample_request(), draw)
+    assert shown() == f"{drawn.folder / build.SAMPLE_FOLDER} True"
+    assert shown("--thumbnails=off") == "None False"
+
+
 RERUN = """
 import pytest
 from _pytest.runner import runtestprotocol

@@ -54,6 +54,25 @@ def test_readme_shows_the_two_commands() -> None:
     assert f"\n\t$(PYTEST) {IN_FULL}\n" in (ROOT / "Makefile").read_text("utf-8")
 
 
+def test_the_workflow_runs_what_it_says() -> None:
+    """Style, the suite's own tests with the host claims, and a rehearsal; the evidence is kept."""
+    workflow = (ROOT / ".github/workflows/conformance.yml").read_text("utf-8")
+    promise = workflow.splitlines()[0]
+    assert promise.endswith("the suite's own tests, the host claims, and a rehearsed release.")
+    jobs = dict(
+        re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", workflow.partition("jobs:\n")[2], re.MULTILINE)
+    )
+    ran = {
+        name: re.findall(r"^ +(?:- )?run: (.+)$", job, re.MULTILINE) for name, job in jobs.items()
+    }
+    assert ran == {"tests": ["make lint", "make test"], "rehearsal": ["make conformance"]}
+    for job in jobs.values():
+        assert re.search(r"^    timeout-minutes: \d+$", job, re.MULTILINE)
+        assert "upload-artifact" in job
+        assert "if: always()" in job
+    assert re.search(r"^test: selftest ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if not command.startswith(ELSEWHERE)]
 )

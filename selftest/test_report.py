@@ -327,6 +327,21 @@ def test_flips_show_both_lists_and_margins(good: Path) -> None:
     assert len(re.findall("near-tie, expected at float16", text)) == 1
 
 
+def test_confident_flips_alarm_at_the_top(good: Path, tmp_path: Path) -> None:
+    """A verdict that says all is well does not hide decisions that rounding does not explain."""
+    page = page_of(good)
+    each = "om bs1 (5), om bs4 (5), om bs8 (5), om bs16 (5), om bs32 (5)"
+    tile = page[page.index('<div class="tile bad"><h3>Changed decisions</h3>') :]
+    assert f"confident, which rounding does not explain: {each}" in tile[:400]
+    alarm = "The bundle states CONFORMANT, but decisions changed that rounding does not explain, "
+    assert f"{alarm}which is a bug: {each}." in text_of(page[: page.index("At a glance")])
+    calm = page_of(write_bundle(tmp_path, evidence_of(board_checks()), images=NAMES, flips=0))
+    assert '<div class="tile plain"><h3>Changed decisions</h3>' in calm
+    assert "No image of" in text_of(calm)
+    assert "The bundle states" not in calm
+    assert "confident, which" not in calm
+
+
 def test_predictions_without_a_ledger_are_said_to_lack_it(tmp_path: Path) -> None:
     names = [f"{number}.JPEG" for number in range(9)]
     bundle = write_bundle(tmp_path, evidence_of(board_checks()), images=names)

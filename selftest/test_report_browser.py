@@ -22,6 +22,7 @@ from selftest.report_bundles import (
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LONG = "a_name_without_any_place_to_break_it_" * 6 + ".JPEG"
 PHONE = {"width": 375, "height": 740}
+TABLET = {"width": 768, "height": 1024}
 DESK = {"width": 1280, "height": 900}
 # A phone whose user has asked for larger letters shows this many CSS pixels.
 NARROW = {"width": 320, "height": 600}
@@ -76,15 +77,41 @@ def test_page_is_no_wider_than_the_screen(tab: Any, report: str) -> None:
     assert max(rights) <= wide
 
 
-@pytest.mark.parametrize("tab", [{"viewport": PHONE}], indirect=True)
-def test_table_scrolls_in_its_box(tab: Any, report: str) -> None:
+CELLS = """() => [...document.querySelectorAll("#table tr.row td")].map((cell) => {
+  const box = cell.getBoundingClientRect();
+  return [cell.cellIndex, box.left, box.right, getComputedStyle(cell, "::before").content,
+          cell.scrollWidth > cell.clientWidth || !cell.textContent.trim()];
+}).filter(([index, left, right]) => right > left)"""
+
+
+@pytest.mark.parametrize(
+    "tab",
+    [{"viewport": size} for size in (NARROW, PHONE, {"width": 390, "height": 844}, TABLET)],
+    indirect=True,
+)
+def test_every_column_is_on_a_small_screen(tab: Any, report: str) -> None:
+    """No sideways scroll hides where, value, bound and margin: each is named beside its value."""
     tab.goto(report)
+    tab.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     box = tab.locator("#checks .scroll")
-    assert box.evaluate("(box) => box.scrollWidth > box.clientWidth")
-    box.focus()
-    tab.keyboard.press("ArrowRight")
-    tab.wait_for_timeout(300)
-    assert box.evaluate("(box) => box.scrollLeft") > 0
+    assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    seen = tab.evaluate(CELLS)
+    names = {index: name.strip('"') for index, _, _, name, _ in seen}
+    assert {2: "Where", 3: "Value", 4: "Bound", 5: "Margin"}.items() <= names.items()
+    for index, left, right, _, cut_or_empty in seen:
+        assert 0 <= left < right <= tab.viewport_size["width"], index
+        assert not cut_or_empty, index
+    tab.get_by_label("PASS", exact=True).uncheck()
+    assert tab.locator("tr.row.pass:visible").count() == 0
+    tab.get_by_role("button", name="Margin").click()
+    assert tab.locator("th[aria-sort=ascending]").inner_text().startswith("Margin")
+
+
+@pytest.mark.parametrize("tab", [{"java_script_enabled": False, "viewport": PHONE}], indirect=True)
+def test_a_phone_without_javascript_is_offered_no_sorting(tab: Any, report: str) -> None:
+    tab.goto(report)
+    assert tab.locator("#table thead").is_hidden()
+    assert tab.locator("tr.row:visible").count() == len([*troubled_checks()])
 
 
 def test_nothing_is_loaded_and_nothing_complained_of(tab: Any, report: str) -> None:

@@ -15,6 +15,7 @@ from conformance.evidence.report.source import Source
 from conformance.metrics import flips as ledger
 
 MAX_SHOWN = 24
+MAX_NAMED = 6
 CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 FORMATS = {"om": "float16"}
 LOOKS = {
@@ -98,6 +99,13 @@ class Flips:
     images: int = 0
     counts: tuple[Count, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def confident(self) -> str:
+        """Which engines changed decisions that rounding does not explain, and how many each."""
+        found = [f"{count.engine} ({count.confident})" for count in self.counts if count.confident]
+        more = [f"{len(found) - MAX_NAMED} more"] if len(found) > MAX_NAMED else []
+        return ", ".join([*found[:MAX_NAMED], *more])
 
 
 Found = tuple[Comparison, ledger.Flip]

@@ -123,7 +123,7 @@ def render(source: Source, picture: Callable[[str], str], *, thumbnails: bool = 
         environment.get_template("report.html").render(
             evidence=source.evidence,
             source=source,
-            headline=headline(source),
+            headline=headline(source, flips),
             rests=rests,
             banner=banner(source, rests),
             tiles=tiles(source, throughput, accuracy, error, flips),

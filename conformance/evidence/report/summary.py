@@ -72,7 +72,7 @@ class Tile:
     look: str = "plain"
 
 
-def headline(source: Source) -> Headline:
+def headline(source: Source, flips: Flips) -> Headline:
     """Return the verdict that the bundle states; what contradicts it at first sight is an alarm."""
     evidence, decision = source.evidence, source.evidence.decision
     alarms = [f"The run was interrupted: {evidence.interrupted}"] if evidence.interrupted else []
@@ -84,6 +84,11 @@ def headline(source: Source) -> Headline:
     if decision.verdict == Verdict.CONFORMANT and bad:
         alarms.append(
             f"The bundle states {decision.verdict}, but {bad} of its checks FAIL or ERROR."
+        )
+    if decision.verdict == Verdict.CONFORMANT and flips.confident:
+        alarms.append(
+            f"The bundle states {decision.verdict}, but decisions changed that rounding does not "
+            f"explain, which is a bug: {flips.confident}."
         )
     unknown = ("bad", "!", "This is no verdict of this suite; do not trust the bundle.")
     known = {verdict.value: words for verdict, words in VERDICTS.items()}
@@ -178,4 +183,7 @@ def _flips_tile(flips: Flips) -> Tile:
         note = flips.notes[0] if flips.notes else "no images were compared"
         return Tile("Changed decisions", "not known", note.removeprefix("Not known: "))
     note = f"{100 * flips.total / flips.images:.2f} % of images, on any engine"
-    return Tile("Changed decisions", f"{flips.total:,} of {flips.images:,}", note)
+    if flips.confident:
+        note = f"confident, which rounding does not explain: {flips.confident} · {note}"
+    look = "bad" if flips.confident else "plain"
+    return Tile("Changed decisions", f"{flips.total:,} of {flips.images:,}", note, look)
