@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from conformance.ascend import checks
 from conformance.ascend.atc import ConversionRefused
-from conformance.ascend.host import AscendHost
-from conformance.ascend.om_description import describe_om
 from conformance.build_om import OmBuilder, OmModel
 from conformance.om_key import OmKey
 from conformance.spec import ModelSpec
@@ -38,10 +34,7 @@ def test_log_is_clean(om_model: OmModel, claim: Claim) -> None:
 
 @pytest.mark.states("atc.identity")
 def test_om_is_for_this_batch_input_and_soc(
-    om_model: OmModel, host: AscendHost, tmp_path: Path, claim: Claim
+    om_builder: OmBuilder, om_model: OmModel, claim: Claim
 ) -> None:
     """The file itself says for which batch size, input and SoC it was made."""
-    found = describe_om(
-        om_model.path, atc=host.atc(), environment=host.environment, folder=tmp_path
-    )
-    claim(checks.identity_check(om_model.conversion, found))
+    claim(checks.identity_check(om_model.conversion, om_builder.describe(om_model)))

@@ -22,7 +22,7 @@ from conformance.ascend.lock_files import print_line
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.run_chip import ChipChoice, RunChip
 from conformance.ascend.socs import agreed_soc
-from conformance.ascend.tools import find_program, require_program
+from conformance.ascend.tools import ATC_REMEDY, require_program, sound_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
@@ -177,6 +177,14 @@ class AscendHost:
         """
         return self.chip.device
 
+    def installed_atc(self) -> Path | None:
+        """Return ATC, None where there is none and only the store can help, beside a board too.
+
+        Raises:
+            ToolError: It is there and not executable.
+        """
+        return sound_program("atc", self.environment)
+
     def atc(self) -> Path:
         """Return ATC.
 
@@ -184,12 +192,11 @@ class AscendHost:
             NotApplicable: There is neither ATC nor a board that it would belong to.
             ToolError: A board is there and ATC is missing, or it is not executable.
         """
-        found = find_program("atc", self.environment)
+        found = self.installed_atc()
         if found is None and isinstance(self.board, AbsentBoard):
             raise NotApplicable(
                 SkipReason.NO_ATC,
-                "no atc on PATH and no CANN in its usual folders\n"
-                "  next: install CANN, or source its set_env.sh first",
+                f"no atc on PATH and no CANN in its usual folders\n  next: {ATC_REMEDY}",
             )
         return found or require_program("atc", self.environment)
 

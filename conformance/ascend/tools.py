@@ -16,6 +16,10 @@ from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import last_lines
 from conformance.errors import ToolError
 
+ATC_REMEDY = (
+    "install CANN, or source its set_env.sh first; "
+    "CANN 5 may have none: `source scripts/env.sh` takes its place"
+)
 IMPORT_LIMIT_S = 120.0  # the first import of CANN's packages from a cold disk takes long
 # Run by the candidate interpreter, not by ours.
 REPORT_PACKAGES = """
@@ -51,21 +55,39 @@ def find_program(name: str, environment: VendorEnvironment) -> Path | None:
     return Path(found).absolute() if found else None
 
 
+def sound_program(name: str, environment: VendorEnvironment) -> Path | None:
+    """Return the program, None where no file of that name is on PATH.
+
+    Raises:
+        ToolError: It is there and not executable.
+    """
+    found = find_program(name, environment)
+    lame = [path for path in _on_path(name, environment) if path.is_file()]
+    if found or not lame:
+        return found
+    raise ToolError(
+        f"{name} is not executable",
+        got=", ".join(map(str, lame)),
+        expected=f"an executable {name} on PATH",
+        where={"set_env.sh": environment.set_env or environment.origin},
+        next_step=f"chmod +x {lame[0]}",
+    )
+
+
 def require_program(name: str, environment: VendorEnvironment) -> Path:
     """Return the program, for callers that cannot go on without it.
 
     Raises:
         ToolError: It is not on PATH, or it is there and not executable.
     """
-    if found := find_program(name, environment):
+    if found := sound_program(name, environment):
         return found
-    lame = [str(path) for path in _on_path(name, environment) if path.is_file()]
     raise ToolError(
-        f"{name} is not executable" if lame else f"{name} is missing",
-        got=", ".join(lame) or environment.path or "an empty PATH",
+        f"{name} is missing",
+        got=environment.path or "an empty PATH",
         expected=f"an executable {name} on PATH",
         where={"set_env.sh": environment.set_env or environment.origin},
-        next_step=f"chmod +x {lame[0]}" if lame else "install CANN, or source its set_env.sh first",
+        next_step=ATC_REMEDY,
     )
 
 
