@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,8 +33,9 @@ for name in ("ais_bench", "aclruntime", "numpy"):
         found[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-print("\\n" + json.dumps(found))
+print("\\nascend-python: " + json.dumps(found), flush=True)
 """
+REPORTED = re.compile(r"^ascend-python: (\{.*\})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,12 @@ def _try_python(path: Path, environment: VendorEnvironment) -> AscendPython | st
         log = Path(folder) / "import.log"
         argv = [str(path), "-c", REPORT_PACKAGES]
         env = environment.variables
-        result = run(argv, env=env, cwd=Path(folder), log=log, limit_s=IMPORT_LIMIT_S)
-        printed = result.stdout_path.read_text(errors="replace").splitlines()
-        if result.status == 0 and printed:
-            return AscendPython(path.absolute(), json.loads(printed[-1]))
+        try:
+            result = run(argv, env=env, cwd=Path(folder), log=log, limit_s=IMPORT_LIMIT_S)
+        except ToolError as error:  # its own interpreter is gone, say: try the next one
+            return f"{error.what}: {error.got}"
+        # Packages print while they are imported and when the interpreter ends.
+        found = REPORTED.search(result.stdout_path.read_text(errors="replace"))
+        if result.status == 0 and found:
+            return AscendPython(path.absolute(), json.loads(found[1]))
         return f"{result.ending}: {last_lines(result.text, 1)}"
