@@ -27,6 +27,7 @@ from conformance.imagenet.preflight import preflight
 from conformance.imagenet.preprocess import Prepared, input_bytes
 from conformance.manifests import sha256sum
 from conformance.predictions import Labels, Predictions, ScoreCollector
+from conformance.runners.unfinished import Shard, kept_on_failure
 from conformance.spec import ModelSpec, Variant
 
 # A round of the published method's kind: long enough that a chip's rate is steady within it.
@@ -123,7 +124,11 @@ class OmRunner:
         found: list[InferenceRun] = []
         every = list(shards(dataset.images, room.shard))
         for number, images in enumerate(every):
-            with work_place(self.scratch, "shard-", self.records) as folder:
+            place = Shard(number + 1, len(every), room.shard, len(dataset))
+            with (
+                work_place(self.scratch, "shard-", self.records) as folder,
+                kept_on_failure(place, collector, folder, self.records),
+            ):
                 job = Job(folder, om, spec, batch, kind)
                 run = self._shard(job, images)
                 labels = dataset.labels[collector.filled : collector.filled + len(images)]
