@@ -11,6 +11,7 @@ from conformance.ascend import run_chip
 from conformance.ascend.board import AbsentBoard, BrokenBoard
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import BoardError, ConfigError, ToolError
+from conformance.manifests import file_sha256
 from selftest.hosts import Machine, machine
 
 
@@ -155,4 +156,6 @@ def test_versions_are_stated_with_the_tools(place: Machine) -> None:
     stated = place.host().stated_versions
     assert {"cann", "npu-smi", "benchmark", "ascend-python ais_bench"} <= set(stated)
     assert stated["cann"] == "5.0.1"
+    for program in ("atc", "aoe"):
+        assert stated[program] == f"sha256 {file_sha256(place.board.bin / program)[:16]}"
     assert json.dumps(stated)

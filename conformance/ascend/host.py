@@ -21,7 +21,7 @@ from conformance.ascend.installed import InstalledTools
 from conformance.ascend.lock_files import print_line
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.run_chip import ChipChoice, RunChip
-from conformance.ascend.socs import agreed_soc
+from conformance.ascend.socs import agreed_soc, soc_version_of_board
 from conformance.ascend.tools import ATC_REMEDY, require_program, sound_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
@@ -65,7 +65,7 @@ class AscendHost:
 
     @property
     def stated_versions(self) -> dict[str, str]:
-        """Versions of CANN, driver, firmware, npu-smi and the inference tools, by name."""
+        """Versions of CANN, driver, firmware, npu-smi, converters and inference tools, by name."""
         told = self.tools.stated_versions
         if isinstance(self.board, PresentBoard) and self.board.npu_smi_version:
             told["npu-smi"] = self.board.npu_smi_version
@@ -147,8 +147,14 @@ class AscendHost:
                 SkipReason.NO_BOARD,
                 f"{self.missing}\n  next: or name the target, to convert here: --soc=Ascend310",
             )
-        detected = None if self.missing else self.device.soc_version
-        return agreed_soc(detected, self.config.soc)
+        return agreed_soc(None if self.missing else self._detected_soc(), self.config.soc)
+
+    def _detected_soc(self) -> str | None:
+        """Return the chip's SoC by its name in npu-smi's table, else by its board's fields."""
+        device, npu_smi = self.device, self.present().npu_smi
+        return device.soc_version or soc_version_of_board(
+            npu_smi.board(device.chip.npu, device.chip.chip)
+        )
 
     @cached_property
     def chip(self) -> RunChip:
