@@ -99,7 +99,7 @@ def look_twice() -> None:
 def hurry() -> None:
     """Cut time limits to what the small work of a row needs."""
     replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 3.0)
-    replace("conformance.build_om", "ATC_LIMIT_S", lambda _: 2.0)
+    replace("conformance.make_om", "ATC_LIMIT_S", lambda _: 2.0)
     for place, name, seconds in (
         ("conformance.ascend.board:find_board", "limit_s", 1.5),
         ("conformance.ascend.supervisor:run", "grace_s", 0.5),
