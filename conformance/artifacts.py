@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,14 +91,15 @@ class Store:
                 artifact, event = self._found_or_built(request, build, heavy)
         return self._open(request, artifact, event)
 
-    def find(self, request: Request) -> Artifact | None:
+    def find(self, request: Request, *, any_of: Collection[str] = ()) -> Artifact | None:
         """Return a whole artifact that answers the request, or None.
 
-        Where the makers are unknown, the newest artifact of any maker answers.
+        Where the makers are unknown, the newest artifact of any maker answers; where only those of
+        ``any_of`` are, the newest one that the others made.
         """
         if opened := self._opened.get(request.key):
             return opened
-        found = self._found(request)
+        found = self._newest(request, any_of) if any_of else self._found(request)
         return self._open(request, found, "found") if found else None
 
     def _open(self, request: Request, artifact: Artifact, event: str) -> Artifact:
@@ -132,10 +133,17 @@ class Store:
     def _found(self, request: Request) -> Artifact | None:
         if request.makers is not None:
             return self._whole(self._folder(request))
+        return self._newest(request)
+
+    def _newest(self, request: Request, any_of: Collection[str] = ()) -> Artifact | None:
+        """Return the newest answer whose makers are those of the request, as far as known here."""
+        known = {name: made for name, made in (request.makers or {}).items() if name not in any_of}
         answers = [
             (manifest.made_at, folder)
             for folder, manifest in self.entries(request.kind)
-            if manifest and manifest.request.identity == request.identity
+            if manifest
+            and manifest.request.identity == request.identity
+            and known.items() <= (manifest.request.makers or {}).items()
         ]
         newest_first = (folder for _, folder in sorted(answers, reverse=True))
         return next((whole for folder in newest_first if (whole := self._whole(folder))), None)

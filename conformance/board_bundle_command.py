@@ -12,7 +12,7 @@ from conformance.config import OPTIONS, resolve
 
 # Options of a run that say what the store is to be filled with.
 SHARED = ("model", "weights", "imagenet", "images", "artifacts")
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

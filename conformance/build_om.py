@@ -1,38 +1,32 @@
-"""Build Ascend models: onnx_model ─► om_model[batch, variant, tuned]."""
+"""Build Ascend models: onnx_model ─► om_model[batch, variant, tuned].
+
+A tuned model takes two steps: tuning on the chip leaves a bank of tuned operators and an ``.om``,
+and the digest of that bank is part of what the tuned model is asked for by.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
-from conformance.artifacts import Request, Value, file_sha256
+from conformance.artifacts import Artifact, Request, Value, file_sha256
 from conformance.ascend.aipp import CONFIG_NAME
-from conformance.ascend.atc import LIMIT_S as ATC_LIMIT_S
-from conformance.ascend.atc import LOG_NAME, ConvertedModel, convert
+from conformance.ascend.atc import LOG_NAME
 from conformance.ascend.conversion import Conversion, conversion_of
 from conformance.ascend.host import AscendHost
-from conformance.ascend.locks import WAIT_S
-from conformance.ascend.om_description import LIMIT_S as DESCRIBING_LIMIT_S
-from conformance.ascend.om_description import OmDescription, describe_om
-from conformance.ascend.tuning import LIMIT_S as TUNING_LIMIT_S
-from conformance.ascend.tuning import tune
-from conformance.ascend.tuning_needs import TuningNeeds
-from conformance.ascend.work_folder import work_place
+from conformance.ascend.om_description import OmDescription
+from conformance.ascend.tools import ATC_REMEDY
+from conformance.ascend.tuning import EMPTY_BANK_SHA256
 from conformance.build import Builder
 from conformance.check import NotApplicable, SkipReason
+from conformance.errors import ArtifactError
 from conformance.evidence.facts import attach
+from conformance.make_om import OM_FILE, OmMaker
 from conformance.om_key import OmKey
-from conformance.progress import at_most, step
-from conformance.run_folder import LOGS, logs_folder
+from conformance.run_folder import LOGS
 from conformance.spec import ModelSpec
-
-OM_FILE = "model.om"
-# The emulated tuner needs none of what the real one takes.
-NO_NEEDS = TuningNeeds(memory_gib=0, disk_gib=0)
 
 
 @dataclass(frozen=True)
@@ -66,33 +60,33 @@ class OmBuilder:
     def __init__(self, builder: Builder, host: AscendHost) -> None:
         self._builder = builder
         self._host = host
+        self._maker = OmMaker(host)
 
     def om_model(self, spec: ModelSpec, key: OmKey) -> OmModel:
         """Return the ``.om``, converting it if the store has none.
 
         Raises:
-            NotApplicable: There is no ATC, no target, or no tuned model and no leave to tune.
+            NotApplicable: There is no target, or no tuned model and no leave to tune.
             ConversionRefused: ATC refuses the model.
             ToolError: ATC fails for another reason.
+            ArtifactError: The store has no such model, and there is no ATC to make one.
         """
         return self._builder.once(f"om {spec.name} {key}", lambda: self._om_model(spec, key))
 
-    def describe(self, model: OmModel, folder: Path) -> OmDescription:
-        """Ask ATC what an ``.om`` holds, in a folder where its answers stay.
+    def describe(self, om: OmModel) -> OmDescription:
+        """Ask ATC what an ``.om`` holds.
 
         Raises:
-            NotApplicable: There is no ATC.
-            ToolError: ATC cannot be started.
+            NotApplicable: There is no ATC, with or without a board.
+            ToolError: ATC hangs, or cannot read the file.
         """
-        atc = self._host.atc()
-        with self._host.locks.heavy_step():
-            return describe_om(
-                model.path,
-                atc=atc,
-                environment=self._host.environment,
-                folder=folder,
-                limit_s=self._host.config.patience * DESCRIBING_LIMIT_S,
+        if self._host.installed_atc() is None:
+            raise NotApplicable(
+                SkipReason.NO_ATC,
+                "atc is missing, which alone reads back what an .om holds\n"
+                "  next: install CANN here, or check the model on the host that converted it",
             )
+        return self._maker.describe(om.path)
 
     def _om_model(self, spec: ModelSpec, key: OmKey) -> OmModel:
         conversion = conversion_of(
@@ -103,14 +97,8 @@ class OmBuilder:
             variant=key.variant,
             log_level=self._host.config.atc_log,
         )
-        request = self._request(conversion, key)
-        if key.tuned:
-            self._demand_leave_to_tune(request)
-        make = self._tune if key.tuned else self._convert
-        # It leases a chip to tune, which comes before the machine.
-        artifact = self._builder.store.get(
-            request, lambda into: make(f"{spec.name}-{key}", conversion, into), heavy=False
-        )
+        make = self._tuned if key.tuned else self._untuned
+        artifact = make(f"{spec.name}-{key}", conversion)
         facts = artifact.facts
         emulated = facts["emulated"] == "yes"
         self._host.demand_expected(emulated, f"the .om in {artifact.folder}")
@@ -128,94 +116,77 @@ class OmBuilder:
             facts=facts,
         )
 
-    def _request(self, conversion: Conversion, key: OmKey) -> Request:
-        inputs: dict[str, Value] = {
+    def _untuned(self, name: str, conversion: Conversion) -> Artifact:
+        inputs = {**self._inputs(conversion), "tuned": False, "bank": EMPTY_BANK_SHA256}
+        request = Request(kind="om_model", inputs=inputs, makers=self._makers())
+        self._demand_atc_or_stored(request)
+        return self._builder.store.get(
+            request, lambda into: self._maker.convert(name, conversion, into), heavy=False
+        )
+
+    def _tuned(self, name: str, conversion: Conversion) -> Artifact:
+        """Return the model that tuning left, an artifact asked for by the bank it was built from.
+
+        Its makers are those of the tuning, wherever that was, so that a board finds both.
+        """
+        tuning = self._tuning(name, conversion)
+
+        def copy(into: Path) -> Mapping[str, str]:
+            for file in (OM_FILE, LOG_NAME):
+                shutil.copyfile(tuning.path(file), into / file)
+            return tuning.facts
+
+        inputs = {**self._inputs(conversion), "tuned": True, "bank": tuning.facts["bank_sha256"]}
+        makers = tuning.manifest.request.makers
+        return self._builder.store.get(Request(kind="om_model", inputs=inputs, makers=makers), copy)
+
+    def _tuning(self, name: str, conversion: Conversion) -> Artifact:
+        """Return what tuning left, tuning only with leave to do so."""
+        mode, store, aoe = self._host.config.tune, self._builder.store, self._host.tools.aoe
+        makers = self._makers()
+        if makers is not None and aoe:
+            makers["aoe"] = file_sha256(aoe)
+        request = Request(kind="tuning", inputs=self._inputs(conversion), makers=makers)
+        if mode != "off" and (found := store.find(request, any_of=() if aoe else ("aoe",))):
+            return found
+        if mode != "run":
+            raise NotApplicable(
+                SkipReason.NOT_TUNED,
+                f"the store has no tuned model, and --tune={mode}\n"
+                "  next: --tune=run tunes on the chip, which takes hours on a real one",
+            )
+        self._demand_atc_or_stored(request)
+        # It leases a chip, which comes before the machine.
+        return store.get(
+            request, lambda into: self._maker.tune(name, conversion, into), heavy=False
+        )
+
+    def _inputs(self, conversion: Conversion) -> dict[str, Value]:
+        return {
             "onnx": file_sha256(conversion.onnx),
             "arguments": " ".join(conversion.arguments),
             CONFIG_NAME: conversion.aipp,
-            "tuned": key.tuned,
             "emulated": self._host.emulated,
         }
-        return Request(kind="om_model", inputs=inputs, makers=self._makers())
 
     def _makers(self) -> dict[str, str] | None:
         """Return what identifies ATC here, or None where there is none."""
-        try:
-            atc = self._host.atc()
-        except NotApplicable:
+        atc = self._host.installed_atc()
+        if atc is None:
             return None
         stated = {fact.component: fact.version for fact in self._host.tools.versions}
         return {"atc": file_sha256(atc), "cann": stated.get("cann", "unknown")}
 
-    def _demand_leave_to_tune(self, request: Request) -> None:
-        mode = self._host.config.tune
-        if mode == "run" or (mode == "stored" and self._builder.store.find(request)):
+    def _demand_atc_or_stored(self, request: Request) -> None:
+        """Refuse to go on where neither the store nor ATC can help."""
+        store = self._builder.store
+        if request.makers is not None or store.find(request):
             return
-        raise NotApplicable(
-            SkipReason.NOT_TUNED,
-            f"the store has no tuned model, and --tune={mode}\n"
-            "  next: --tune=run tunes on the chip, which takes hours on a real one",
+        raise ArtifactError(
+            f"atc is missing, and the store has no {request.kind} that was made elsewhere",
+            got=f"no atc on {self._host.environment.path or 'an empty PATH'}",
+            expected=f"atc, or a {request.kind} made from {request.inputs}",
+            where={"store": store.root, "set_env.sh": self._host.environment.origin},
+            next_step=f"{ATC_REMEDY}; or convert on a build host and bring its store here: "
+            "`python -m conformance store pack FILE.tar`",
         )
-
-    def _convert(self, name: str, conversion: Conversion, into: Path) -> Mapping[str, str]:
-        # One ATC at a time: each takes gigabytes and all cores.
-        limit_s = self._host.config.time_limits * ATC_LIMIT_S
-        shown = step(f"convert {name} with ATC", lasts=f"minutes, {at_most(limit_s)}")
-        with self._one_at_a_time(), self._host.locks.heavy_step(), shown:
-            return self._made(
-                into,
-                lambda folder: convert(
-                    conversion,
-                    atc=self._host.atc(),
-                    environment=self._host.environment,
-                    folder=folder,
-                    limit_s=limit_s,
-                ),
-            )
-
-    def _tune(self, name: str, conversion: Conversion, into: Path) -> Mapping[str, str]:
-        device, board = self._host.device, self._host.present()
-        limit_s = self._host.config.time_limits * TUNING_LIMIT_S
-        facts: dict[str, str] = {}
-
-        def made(folder: Path) -> ConvertedModel:
-            tuned = tune(
-                conversion,
-                atc=self._host.atc(),
-                aoe=self._host.tools.aoe,
-                environment=self._host.environment,
-                folder=folder,
-                device_id=device.acl_id,
-                after_run=self._host.chip.guard(),
-                needs=NO_NEEDS if board.emulated else None,
-                limit_s=limit_s,
-            )
-            facts.update(tuned_by=tuned.method, bank_sha256=tuned.bank_sha256)
-            facts.update(improvement=tuned.improvement)
-            return tuned.model
-
-        chip = self._host.locks.chips([device.chip.key], wait_s=WAIT_S)
-        shown = step(f"tune {name}", lasts=f"hours on a real chip, {at_most(limit_s)}")
-        with self._one_at_a_time(), chip, self._host.locks.heavy_step(), shown:
-            return {**self._made(into, made), **facts}
-
-    def _made(self, into: Path, make: Callable[[Path], ConvertedModel]) -> Mapping[str, str]:
-        records = logs_folder(self._host.run_folder) / "failed"
-        with work_place(self._host.config.scratch, "atc-", records) as folder:
-            model = make(folder / "work")
-            # Before it is kept: a board without ATC would find it, whoever made it.
-            self._host.demand_expected(model.emulated, f"the .om of {model.run.argv[0]}")
-            shutil.copyfile(model.om, into / OM_FILE)
-            shutil.copyfile(model.run.stdout_path, into / LOG_NAME)
-            return {
-                "emulated": "yes" if model.emulated else "no",
-                "warnings": "\n".join([*map(str, model.warnings), *model.run.strays]),
-                "unclean": "\n".join(model.unclean),
-                "soc_version": model.conversion.soc_version,
-                "om_header": f"{model.header}",
-            }
-
-    def _one_at_a_time(self) -> FileLock:
-        folder = self._builder.store.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / "atc.lock")

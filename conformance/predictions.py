@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -125,6 +126,12 @@ class ScoreCollector:
     def filled(self) -> int:
         """Images taken so far."""
         return self._filled
+
+    def rows(self) -> Iterator[tuple[str, list[float]]]:
+        """Yield name and scores of each image taken so far, while others are still to come."""
+        if self._scores is not None:
+            for name, scores in zip(self._names, self._scores[: self._filled], strict=False):
+                yield name, scores.tolist()
 
     def add(self, names: tuple[str, ...], scores: Scores) -> None:
         """Take the scores (n x classes) of the next n images.

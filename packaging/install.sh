@@ -35,8 +35,10 @@ for candidate in ${PYTHON:-$(for minor in $PYTHONS; do echo "python$minor"; done
         if [ "$found" = "$minor" ]; then python=$candidate; break 2; fi
     done
 done
+brought=$(printf -- '--python=%s ' $PYTHONS)
 [ -n "$python" ] || fail "no Python of $PYTHONS" "${seen:-none}" \
-    "install one of them for this user, or name it: PYTHON=/path/to/python3 sh install.sh"
+    "install one of them for this user, or name it: PYTHON=/path/to/python3 sh install.sh; \
+for another release make the bundle with ARGS=\"$brought--python=3.x\" on the build host"
 
 # The bundle's own pip: many systems come without ensurepip.
 "$python" -m venv --clear --without-pip "$here/venv"

@@ -1,6 +1,7 @@
 # Sets up a shell for Ascend's tools, as the guide's `source env.sh` does.
 # Today's CANN brings a set_env.sh; CANN 5 before 5.0.2 has only folders.
-# ASCEND_HOME_PATH or ASCEND_INSTALL=/path names another place than the usual ones.
+# ASCEND_HOME_PATH or ASCEND_INSTALL=/path names another place than the usual ones;
+# ASCEND_PYTHON_BIN=/path another Python for CANN 5 than the guide's in /usr/local/python3.7.5/bin.
 
 _ascend_say() { echo "env.sh: $1" >&2; }
 
@@ -13,6 +14,7 @@ _ascend_prefer() {  # variable, folder: put a folder that exists before the othe
 _ascend_folders() {  # CANN 5: what its installation guide has the user export
     export ASCEND_HOME_PATH="$1" ASCEND_TOOLKIT_HOME="$1" ASCEND_OPP_PATH="$1/opp"
     export ASCEND_AICPU_PATH="$1"
+    _ascend_prefer PATH "${ASCEND_PYTHON_BIN:-/usr/local/python3.7.5/bin}"
     _ascend_prefer PATH "$1/atc/ccec_compiler/bin"
     _ascend_prefer PATH "$1/atc/bin"
     _ascend_prefer LD_LIBRARY_PATH "$1/acllib/lib64"

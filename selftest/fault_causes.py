@@ -102,7 +102,7 @@ def hurry() -> None:
     """Cut time limits to what the small work of a row needs."""
     replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 2.5)
     replace("conformance.ascend.inference", "LIMIT_PER_IMAGE_S", lambda _: 0.0)
-    replace("conformance.build_om", "ATC_LIMIT_S", lambda _: 2.0)
+    replace("conformance.make_om", "ATC_LIMIT_S", lambda _: 2.0)
     replace("conformance.ascend.host", "NPU_SMI_LIMIT_S", lambda _: 1.5)
     _cut("conformance.ascend.supervisor:run", "grace_s", 0.5)
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.ascend.ais_bench import AisBenchRun, AisBenchTool, OutputFormat
+from conformance.ascend.ais_bench import AisBenchTool, OutputFormat
+from conformance.ascend.ais_bench_runs import AisBenchRun
 from conformance.ascend.ais_bench_text import check_formula, check_times, parse_printed, times_of
 from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.work_folder import require_private
@@ -221,6 +222,9 @@ def test_the_mark_of_an_emulator_and_warnings_are_seen(place: Place) -> None:
          ToolError, "float32 inputs belong to float32 models"),
         (Spoil(status=1, text=adds("RuntimeError: save out files error array shape")), ToolError,
          "wrong size"),
+        (Spoil(status=1, text=adds("[ERROR] save out files error array shape:(1, 1000) "
+                                   "filesinfo:['padding_infer_fake_file'] files_count_per_batch:4 "
+                                   "ndata.shape0:1")), ToolError, "wrong size"),
         (Spoil(text=adds("[ERROR] the dynamic_batch_size parameter is not specified for model "
                          "conversion")), ToolError, "one batch size"),
         (Spoil(status=-signal.SIGKILL, edit=lose(4, 5)), ToolError, "3 of 5 outputs written"),

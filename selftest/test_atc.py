@@ -18,6 +18,7 @@ from conformance.ascend import tuning
 from conformance.ascend.aipp import aipp_config
 from conformance.ascend.atc import ConversionRefused, ConvertedModel, convert
 from conformance.ascend.atc_text import messages, succeeded, unclean_lines
+from conformance.ascend.checks import identity_check
 from conformance.ascend.conversion import Conversion, contradictions, conversion_of
 from conformance.ascend.om_description import (
     OmDescription,
@@ -27,13 +28,14 @@ from conformance.ascend.om_description import (
 )
 from conformance.ascend.tuning import bank_sha256, tune
 from conformance.ascend.tuning_needs import TuningNeeds
+from conformance.check import SkipReason, Status
 from conformance.errors import ToolError
 from conformance.spec import ModelSpec, Variant, load_spec
 from emulator import EmulatedBoard
 from selftest.emulated import SIDE, Bench, classifier
 from selftest.hosts import small_spec
 from selftest.published import environment, om_bytes, sample
-from selftest.replayed_tools import Replay, Spoil, says
+from selftest.replayed_tools import Replay, Spoil, adds, says
 
 SPEC = load_spec("squeezenet1_1")
 SMALL_SPEC = small_spec()
@@ -356,10 +358,21 @@ def test_no_graph_crashes_the_reader(graph: object) -> None:
 # --- what an .om holds ----------------------------------------------------------------------------
 
 WHOLE = OmDescription("Ascend310", "image", (16, 3, 224, 224), "7.6.0.1.220")
+# The display repeats the command line, which is not what came of it.
+DISPLAYED = OmDescription("Ascend310", atc_version="7.6.0.1.220")
+NO_MODE = (
+    "ATC run failed, Please check the detail log, Try 'atc --help' for more information\n"
+    "E10001: Value [{}] for parameter [--mode] is invalid. Reason: only support 0(model to "
+    "framework model), 3(only pre-check)\n"
+)
+INVALID_OM = (
+    "ATC run failed, Please check the detail log, Try 'atc --help' for more information\n"
+    "E10003: Value [model.om] for parameter [--om] is invalid. Reason: invalid om file\n"
+)
 
 
 def test_the_display_and_the_graph_say_batch_input_and_soc() -> None:
-    assert describe_from_info(sample("atc/info.txt")) == WHOLE
+    assert describe_from_info(sample("atc/info.txt")) == DISPLAYED
     found = describe_from_graph(json.loads(sample("atc/graph.json")))
     assert found == OmDescription("Ascend310", "image", (16, 3, 224, 224), None)
     assert describe_from_info("mode 6 is not supported") == OmDescription()
@@ -368,7 +381,7 @@ def test_the_display_and_the_graph_say_batch_input_and_soc() -> None:
 @pytest.mark.parametrize(
     ("display", "graph", "expected"),
     [
-        (sample("atc/info.txt"), "", WHOLE),
+        (sample("atc/info.txt"), "", DISPLAYED),
         (
             "not supported",
             sample("atc/graph.json"),
@@ -399,6 +412,65 @@ def test_an_om_is_described_by_what_this_atc_can_say(
         om, atc=place.board.bin / "atc", environment=environment(), folder=folder / "spoilt"
     )
     assert found == expected
+
+
+def lacks(*modes: int) -> dict[str, Spoil]:
+    """An ATC without these modes: what it prints, status 255 and no file."""
+    return {
+        f"--mode={mode}": Spoil(
+            text=says(NO_MODE.format(mode)),
+            status=255,
+            edit=lambda work: (work / "om-graph.json").unlink(missing_ok=True),
+        )
+        for mode in modes
+    }
+
+
+@pytest.mark.parametrize(
+    ("spoils", "status", "words"),
+    [
+        ({}, Status.PASS, "Ascend310"),
+        (lacks(6), Status.PASS, "Ascend310"),
+        (lacks(1), Status.SKIP, "the .om's batch and input: this ATC has no --mode=1"),
+        (lacks(1, 6), Status.SKIP, "batch and input and SoC: this ATC has no --mode=1 and --mode"),
+        ({"--mode=1": Spoil(edit=lambda work: (work / "om-graph.json").write_text("[]"))},
+         Status.ERROR, "does not say its batch and input"),
+    ],
+)  # fmt: skip
+def test_what_atc_does_not_say_of_an_om_is_not_proved(
+    place: Place, spoils: dict[str, Spoil], status: Status, words: str
+) -> None:
+    model, atc = place.convert(), place.board.bin / "atc"
+    place.replay.spoils = spoils
+    work = place.folder / "described"
+    found = describe_om(model.om, atc=atc, environment=environment(), folder=work)
+    check = identity_check(model.conversion, found)
+    assert check.status is status
+    assert words in check.detail
+    if status is Status.SKIP:
+        assert check.reason is SkipReason.NOT_STATED
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (Spoil(text=says(INVALID_OM), status=255), "invalid om file"),
+        (Spoil(text=says(INVALID_OM)), "cannot read the .om back"),
+        (Spoil(status=1), "cannot read the .om back"),
+        (Spoil(stopped=True, status=-signal.SIGTERM), "time limit"),
+    ],
+)
+def test_an_om_that_atc_cannot_read_is_an_error(place: Place, spoil: Spoil, words: str) -> None:
+    om, atc = place.convert().om, place.board.bin / "atc"
+    place.replay.spoils = {"--mode=1": spoil}
+    with pytest.raises(ToolError) as caught:
+        describe_om(om, atc=atc, environment=environment(), folder=place.folder / "described")
+    assert words in str(caught.value)
+
+
+def test_one_wrong_figure_fails_though_another_is_not_said(tmp_path: Path) -> None:
+    found = OmDescription("Ascend310P3", lacking=("--mode=1",))
+    assert identity_check(conversion(tmp_path), found).status is Status.FAIL
 
 
 def test_every_contradiction_is_named(tmp_path: Path) -> None:
@@ -448,11 +520,21 @@ def without_models(work: Path) -> None:
         model.unlink()
 
 
+def truncate_models(work: Path) -> None:
+    for model in work.rglob("*_tune.om"):
+        os.truncate(model, 1000)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (None, "aoe is missing"),
         (Spoil(text=says("Aoe failed")), "AOE failed"),
+        (Spoil(status=3), "exit status 3"),
+        (Spoil(text=adds("Aoe process failed")), "AOE failed"),
+        (Spoil(text=adds("[ERROR] process finished abnormally, E99999")), "AOE failed"),
+        (Spoil(text=says("[ERROR] process finished abnormally")), "AOE failed"),
+        (Spoil(edit=truncate_models), "not sound"),
         (Spoil(edit=without_models), "left no model"),
     ],
 )

@@ -56,11 +56,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked
 
 
-def shell(script: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def shell(
+    script: Path, *arguments: str, cwd: str | Path = "/", **variables: str
+) -> subprocess.CompletedProcess[str]:
     unusable = {"PIP_INDEX_URL": "file:///nowhere", "PIP_NO_INPUT": "1"}
     return subprocess.run(
         ["sh", str(script), *arguments],
-        cwd="/",
+        cwd=cwd,
         env=clean_environment({"PYTHON": sys.executable, **unusable, **variables}),
         capture_output=True,
         text=True,
@@ -116,6 +118,28 @@ def test_runs_the_board_from_the_store(installed: Path, tmp_path: Path) -> None:
     judge(installed / "evidence", collected, {SkipReason.ONE_BATCH_SIZE, *NOT_HERE})
 
 
+def test_paths_are_those_of_the_folder_where_it_is_called(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "conformance").mkdir()
+    (tmp_path / "conformance/__init__.py").write_text("raise AssertionError('not the suite')")
+    (tmp_path / f"benchmark.{platform.machine()}").write_text("not executable")
+    board = install(tmp_path / "board", "Ascend310")
+    only = ("tests/test_accuracy.py", "-k", "test_om_infers_every_image and bs1]", "--batch=1")
+
+    def ran(*more: str) -> str:
+        given = (*only, "--board=emulated", "-q", *more)
+        emulated = {"CONFORMANCE_EMULATED_BOARD": str(board.folder)}
+        return shell(installed / "run.sh", *given, cwd=tmp_path, **emulated).stdout
+
+    told = ran("--imagenet=./photographs", "--evidence=./first")
+    assert "first cause: folder is empty" in told, told
+    told = ran("--evidence=./second")
+    assert f"file: {tmp_path}/benchmark.{platform.machine()}" in told, told
+    for name in ("first", "second"):
+        (test,) = outcomes(records(tmp_path / name))
+        assert test == "test_om_infers_every_image[squeezenet1_1-bs1]"
+
+
 def test_runs_with_the_packages_hidden(bundle: Path, tmp_path: Path) -> None:
     (weights,) = (bundle / "store/checkpoint").glob("*/checkpoint.pth")
     given = [
@@ -153,6 +177,12 @@ def test_a_damaged_bundle_is_refused(bundle: Path) -> None:
         ),
         (("GLIBC", "99.1"), "this bundle needs glibc 99.1 or later", GLIBC, "a newer system"),
         (("PYTHONS", "3.99"), "no Python of 3.99", f"{sys.executable}={PYTHON}", "PYTHON=/path"),
+        (
+            ("PYTHONS", "3.99"),
+            "no Python of 3.99",
+            f"{sys.executable}={PYTHON}",
+            'make the bundle with ARGS="--python=3.99 --python=3.x"',
+        ),
     ],
 )
 def test_another_machine_or_python_is_refused(

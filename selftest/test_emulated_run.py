@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from conformance.check import Status
+from conformance.check import SkipReason, Status
 from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.record import CheckRecord, Record, read_artifacts
 from conformance.evidence.tidy import belongs
 from emulator import EmulatedBoard, install
 from selftest.fault_matrix_runs import prepare_photographs
 from selftest.photographs import WEIGHTS
-from selftest.suites import outcomes, records, run_folder, run_suite
+from selftest.suites import checks, outcomes, records, run_folder, run_suite
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,23 @@ def test_a_soc_whose_best_batch_size_decides_meets_its_gate(
     assert "throughput.card" not in lacking
 
 
+def test_board_without_atc_runs_every_claim_from_the_store(
+    photographs: Path, tmp_path: Path
+) -> None:
+    place = install(tmp_path / "board")
+    filled = found(place, photographs, tmp_path / "filled", "--batch=1,16")
+    (place.bin / "atc").unlink()
+    later = found(place, photographs, tmp_path / "later", "--batch=1,16", "--tune=stored")
+    assert not built(tmp_path / "later")
+    asked = {name for name in outcomes(filled) if "test_om_is_for_this_batch_input_and_soc" in name}
+    expected = outcomes(filled) | dict.fromkeys(asked, Status.SKIP)
+    assert outcomes(later) == expected
+    skipped = [made for made in checks(later) if made.id == "atc.identity"]
+    assert len(skipped) == len(asked) > 0
+    assert {made.reason for made in skipped} == {SkipReason.NO_ATC}
+    assert all("atc is missing" in made.detail for made in skipped)
+
+
 def statuses(records: list[Record]) -> Counter[tuple[str, str, Status]]:
     return Counter(
         (record.test, record.check.id, record.check.status)
@@ -107,4 +124,5 @@ def test_two_workers_say_the_same_and_build_each_artifact_once(
     assert set(made.values()) == {1}
     kinds = Counter(kind for kind, _ in made)
     assert kinds["onnx_model"] == 1
+    assert kinds["tuning"] == 1
     assert kinds["om_model"] == 5  # batch 1 and 16, each with AIPP and without, and 16 tuned

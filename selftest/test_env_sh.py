@@ -48,6 +48,14 @@ def test_cann_5_is_set_up_from_its_folders(cann5: Path, tmp_path: Path) -> None:
     assert (home, opp) == (str(cann5), str(cann5 / "opp"))
 
 
+def test_cann_5_finds_its_own_python(cann5: Path, tmp_path: Path) -> None:
+    own = tmp_path / "python3.7.5/bin"
+    own.mkdir(parents=True)
+    path, *_ = sourced(tmp_path, ASCEND_PYTHON_BIN=str(own)).stdout.strip().split("|")
+    assert path.split(":")[:2] == [str(cann5 / "atc/bin"), str(own)]
+    assert "/usr/local/python3.7.5/bin" in (ROOT / "scripts/env.sh").read_text()
+
+
 def test_set_env_sh_wins_over_folders(cann5: Path, tmp_path: Path) -> None:
     program(cann5 / "set_env.sh", "export ASCEND_HOME_PATH=/from/set_env PATH=/cann/bin:$PATH\n")
     done = sourced(tmp_path)

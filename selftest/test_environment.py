@@ -204,6 +204,28 @@ def test_the_first_python_that_has_ais_bench_is_taken(tmp_path: Path) -> None:
     assert tools.find_ascend_python(of(str(without.parent))) is None
 
 
+def test_a_python_that_cannot_be_started_is_passed_over(tmp_path: Path) -> None:
+    dead = executable(tmp_path / "a/python3", "#!/nowhere/python\n")
+    having = python_with(tmp_path / "b", ais_bench="0.0.2")
+    found = tools.find_ascend_python(of(f"{dead.parent}:{having.parent}:/bin"))
+    assert found
+    assert found.path == having
+    with pytest.raises(ToolError, match="ais_bench cannot be imported") as caught:
+        tools.find_ascend_python(of(""), given=dead)
+    assert "could not be started" in str(caught.value)
+
+
+def test_what_packages_print_at_their_end_hides_no_version(tmp_path: Path) -> None:
+    having = python_with(tmp_path / "a", ais_bench="0.0.2")
+    package = tmp_path / "a/site/ais_bench/__init__.py"
+    package.write_text(
+        "import atexit\nprint('hello', end='')\natexit.register(print, 'bye from aclruntime')\n"
+    )
+    found = tools.find_ascend_python(of(f"{having.parent}:/bin"))
+    assert found
+    assert found.versions["ais_bench"] == "0.0.2"
+
+
 def test_our_own_python_is_not_taken_for_canns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

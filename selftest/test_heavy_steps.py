@@ -89,9 +89,7 @@ STEPS: dict[str, Callable[[Worker], object]] = {
     "ONNX Runtime infers": lambda worker: Measurer(worker.builder, worker.folder).onnx(SPEC, 2),
     "inputs are written": Worker.write_inputs,
     "ATC converts": lambda worker: worker.oms.om_model(SPEC, OmKey(4)),
-    "ATC describes": lambda worker: worker.oms.describe(
-        worker.oms.om_model(SPEC, KEY), worker.folder
-    ),
+    "ATC describes": lambda worker: worker.oms.describe(worker.oms.om_model(SPEC, KEY)),
     "rows are tried": lambda worker: worker.rows.row_run(SPEC, KEY, "benchmark"),
 }
 

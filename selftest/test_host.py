@@ -24,6 +24,7 @@ from conformance.build import Builder
 from conformance.build_om import OmBuilder, OmModel
 from conformance.check import NotApplicable, SkipReason
 from conformance.errors import BoardError, ConfigError, ToolError
+from conformance.manifests import file_sha256
 from selftest.hosts import Machine, machine
 
 
@@ -225,6 +226,8 @@ def test_versions_are_stated_with_the_tools(place: Machine) -> None:
     stated = place.host().stated_versions
     assert {"cann", "npu-smi", "benchmark", "ascend-python ais_bench"} <= set(stated)
     assert stated["cann"] == "5.0.1"
+    for program in ("atc", "aoe"):
+        assert stated[program] == f"sha256 {file_sha256(place.board.bin / program)[:16]}"
     assert json.dumps(stated)
 
 
@@ -253,6 +256,7 @@ def test_limits_of_tools_that_answer_questions_grow_but_do_not_shrink(
     assert host.device.acl_id == 0
     assert host.tools.ascend_python
     model = OmModel(place.folder, "", cast("Conversion", None), "", "", place.folder, True, {})
-    OmBuilder(Builder(host.config, host.run_folder), host).describe(model, place.folder / "told")
+    with pytest.raises(ToolError, match=r"cannot read the \.om"):
+        OmBuilder(Builder(host.config, host.run_folder), host).describe(model)
     told = {"environment": 60, "npu_smi": 30, "tools": 120, "om_description": 300}
     assert limits == {kind: factor * limit for kind, limit in told.items()}

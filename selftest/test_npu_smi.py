@@ -27,11 +27,11 @@ from conformance.ascend.board import (
 from conformance.ascend.devices import acl_devices, choose_devices
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.locks import MachineLocks
-from conformance.ascend.npu_lists import MappedChip, parse_board, parse_cards, parse_mapping
+from conformance.ascend.npu_lists import MappedChip, parse_board, parse_mapping
 from conformance.ascend.npu_smi import NpuSmi
 from conformance.ascend.npu_table import Chip, Health, NpuTable, parse_npu_table
 from conformance.ascend.occupancy import Occupancy, chip_use, first_idle, use_from_samples
-from conformance.ascend.socs import agreed_soc, known_socs, soc_version_of
+from conformance.ascend.socs import agreed_soc, known_socs, soc_version_of, soc_version_of_board
 from conformance.ascend.versions import VersionFact
 from conformance.errors import BoardError, ConfigError
 
@@ -166,13 +166,20 @@ def test_mapping_leaves_out_what_does_not_compute() -> None:
     assert parse_mapping("This device does not support querying mapping.\n") == ()
 
 
-def test_lists_of_cards_and_boards_are_read() -> None:
-    assert parse_cards(sample("list-new")) == {0: 1, 1: 2}
-    assert parse_cards(sample("list-310")) == {5: 4}
+def test_fields_of_boards_are_read() -> None:
     board = parse_board(sample("board-310B"))
     assert (board["Software Version"], board["Firmware Version"]) == ("23.0.0", "6.4.12.1.241")
     assert "Serial Number" not in board
+    assert (board["Board ID"], board["PCB ID"], board["BOM ID"]) == ("0x3c", "A", "0")
     assert parse_board(sample("chip-310B1"))["Chip Name"] == "310B1"
+
+
+def test_the_soc_of_a_910c_is_its_chips_and_its_npus_name(machine: Machine) -> None:
+    told = "\tNPU ID : 0\n\tNPU Name : 9392\n\tChip ID : 0\n\tChip Name : Ascend910\n"
+    machine.npu_smi(sample("info-910C"), more={"-t board -i 0 -c 0": told})
+    assert soc_version_of_board(machine.present().npu_smi.board(0, 0)) == "Ascend910_9392"
+    assert soc_version_of_board(machine.present().npu_smi.board(0, 1)) is None
+    assert soc_version_of_board(parse_board(sample("chip-310B1"))) is None
 
 
 # --- finding a board ------------------------------------------------------------------------------
@@ -365,11 +372,10 @@ def test_npu_smi_is_asked_one_at_a_time(machine: Machine) -> None:
 
 
 def test_questions_that_a_product_does_not_answer_have_empty_answers(machine: Machine) -> None:
-    machine.npu_smi(sample("info-310"), more={"-l": sample("list-310")})
+    machine.npu_smi(sample("info-310"))
     npu_smi = machine.present().npu_smi
-    assert npu_smi.cards() == {5: 4}
     assert npu_smi.mapping() == ()
-    assert npu_smi.board(0) == {}
+    assert npu_smi.board(0, 0) == {}
     machine.npu_smi(sample("driver-not-loaded"))
     with pytest.raises(BoardError, match="lists no chip"):
         npu_smi.table()

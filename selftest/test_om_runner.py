@@ -184,6 +184,43 @@ def test_what_a_failed_tool_wrote_can_still_be_read(place: Machine) -> None:
     assert list((place.folder / "run/om/logs").rglob("benchmark.log")), "the record has the log too"
 
 
+def fails_at_run(place: Machine, number: int) -> None:
+    """Let the inference tool die in one of its runs, after it wrote some of its outputs."""
+    (tool,) = place.board.bin.glob("benchmark.*")
+    real, counter = tool.with_name(f"{tool.name}.real"), place.folder / "runs"
+    tool.rename(real)
+    tool.write_text(
+        f"#!/bin/sh\necho run >> {counter}\n"
+        f'[ $(wc -l < {counter}) -lt {number} ] && exec {real} "$@"\n'
+        f'{real} "$@" > /dev/null\n'
+        "rm $(ls result/dumpOutput_device*/* | tail -n 1)\necho boom\nexit 1\n"
+    )
+    tool.chmod(0o755)
+
+
+def test_a_crash_half_way_keeps_what_was_written_and_says_how_far_it_came(
+    place: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selftest.test_om_runner.IMAGES", 8)
+    whole = measured(place).predictions
+    fails_at_run(place, 3)
+    with pytest.raises(ToolError) as caught:
+        measured(place, "crash")
+    assert "1 of 2 outputs written" in caught.value.what
+    assert caught.value.where["so far"] == "6 of 8 images; shard 3 of 3 failed"
+    kept = Path(str(caught.value.where["kept"]))
+    assert kept.is_relative_to(place.folder / "crash/om/logs")
+    lines = [kept / f"shard{number}-scores.txt" for number in (1, 2)]
+    rows = [line.split() for path in lines for line in path.read_text().splitlines()]
+    assert tuple(name for name, *_ in rows) == whole.names[:6]
+    assert np.array_equal(np.array([row[1:] for row in rows], np.float32), whole.scores[:6])
+    (output,) = (kept / "shard3-outputs").rglob("*_1.txt")
+    assert len(output.read_text().split()) == 1000
+    assert not list(kept.rglob("*.om"))
+    assert not list(kept.rglob("*.bin")), "inputs can be made again"
+    assert not list((place.folder / "crash/om").rglob("scores.npy")), "no result to be read"
+
+
 def test_stranger_on_the_chip_spoils_the_timing(place: Machine) -> None:
     place.occupy(0)
     assert "stranger" in measured(place, chips="0").facts.spoiled

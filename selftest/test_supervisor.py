@@ -169,6 +169,18 @@ def test_a_program_that_cannot_start_is_an_error_that_names_it(
     assert str(tool) in str(caught.value)
 
 
+@pytest.mark.parametrize("missing", ["cwd", "log"])
+def test_a_missing_folder_is_not_called_a_missing_program(tmp_path: Path, missing: str) -> None:
+    gone = tmp_path / "gone"
+    cwd = gone if missing == "cwd" else tmp_path
+    log = (gone if missing == "log" else tmp_path) / "t.log"
+    with pytest.raises(ToolError, match="its work folder or log cannot be used") as caught:
+        run(["/bin/true"], env={}, cwd=cwd, log=log, limit_s=5)
+    assert str(gone) in str(caught.value.got)
+    assert "--scratch=" in caught.value.next_step
+    assert "executable" not in str(caught.value)
+
+
 def test_survivors_are_named_and_refused(tmp_path: Path) -> None:
     done = run_python(tmp_path, "pass")
     stuck = Survivor(

@@ -538,6 +538,15 @@ def test_refused_without_a_signature(
     assert any(tampering.said in problem for problem in problems), problems
 
 
+def test_the_table_of_a_910c_lists_its_soc_by_the_chip_alone(copy: Path, gates: Gates) -> None:
+    (copy / "board/npu-smi-before.txt").write_text("| 0     Ascend910           | OK |\n")
+    edit(copy, lambda made: made["board"].update(soc_version="Ascend910_9392"))
+    restate(copy)
+    problems = verify(copy, gates, SPECS).problems
+    assert problems, "figures of another SoC"
+    assert not any("does not list" in problem for problem in problems)
+
+
 @pytest.mark.parametrize("tampering", SIGNED, ids=named)
 def test_refused_by_the_signature_alone(
     copy: Path, gates: Gates, other: Path, key: Path, tampering: Tampering

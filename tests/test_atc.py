@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from conformance.ascend import checks
@@ -36,7 +34,7 @@ def test_log_is_clean(om_model: OmModel, claim: Claim) -> None:
 
 @pytest.mark.states("atc.identity")
 def test_om_is_for_this_batch_input_and_soc(
-    om_builder: OmBuilder, om_model: OmModel, tmp_path: Path, claim: Claim
+    om_builder: OmBuilder, om_model: OmModel, claim: Claim
 ) -> None:
     """The file itself says for which batch size, input and SoC it was made."""
-    claim(checks.identity_check(om_model.conversion, om_builder.describe(om_model, tmp_path)))
+    claim(checks.identity_check(om_model.conversion, om_builder.describe(om_model)))

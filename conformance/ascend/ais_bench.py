@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from conformance.ascend.ais_bench_runs import AisBenchRun, PureAisBenchRun
 from conformance.ascend.ais_bench_text import (
     AisBenchPerf,
     check_formula,
@@ -30,7 +31,7 @@ from conformance.ascend.inference import (
 from conformance.ascend.inference_tool import Inputs
 from conformance.ascend.marker import is_emulated
 from conformance.ascend.supervisor import run
-from conformance.ascend.timed_run import TimedRun, timed_dataset_run, timed_pure_run
+from conformance.ascend.timed_run import timed_dataset_run, timed_pure_run
 from conformance.ascend.tool_run import Run
 from conformance.ascend.work_folder import (
     private_copy,
@@ -45,68 +46,6 @@ FIRST_OUTPUT = 0
 PURE_NAME = "pure"
 OutputFormat = Literal["TXT", "BIN", "NPY"]
 INPUT_SUFFIXES = (".bin", ".BIN", ".npy", ".NPY")
-
-
-@dataclass(frozen=True)
-class AisBenchRun:
-    """A run over a dataset.
-
-    Attributes:
-        run: Command, log, wall clock.
-        outputs: One file an image, ``<stem>_0.txt``, ``.bin`` or ``.npy``.
-        perf: What it measured.
-        timed: What it claims about its speed, and what was seen of it.
-        figures_path: Its summary, beside the outputs; None if this version wrote none.
-        notes: Oddities that are no errors.
-        emulated: Whether anything it printed carries the mark of an emulated board.
-    """
-
-    run: Run
-    outputs: Outputs
-    perf: AisBenchPerf
-    timed: TimedRun
-    figures_path: Path | None
-    notes: tuple[str, ...]
-    emulated: bool
-
-    @property
-    def rate_fps(self) -> float:
-        """Rate of the chip alone, images per second."""
-        return self.perf.throughput_fps
-
-    @property
-    def slowest_stage(self) -> str:
-        """Nothing: ais_bench does not time its stages on the host."""
-        return ""
-
-
-@dataclass(frozen=True)
-class PureAisBenchRun:
-    """A run on generated input.
-
-    Attributes:
-        run: Command, log, wall clock.
-        perf: What it measured.
-        timed: What it claims about its speed, and what was seen of it.
-        notes: Oddities that are no errors.
-        emulated: Whether anything it printed carries the mark of an emulated board.
-    """
-
-    run: Run
-    perf: AisBenchPerf
-    timed: TimedRun
-    notes: tuple[str, ...]
-    emulated: bool
-
-    @property
-    def rate_fps(self) -> float:
-        """Rate of the chip alone, images per second."""
-        return self.perf.throughput_fps
-
-    @property
-    def times_ms(self) -> tuple[float, ...]:
-        """Time of every batch, in order; empty where this version states none."""
-        return self.perf.times_ms
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.ascend.aipp import CONFIG_NAME
+from conformance.ascend.atc_causes import Cause, cause_of
 from conformance.ascend.atc_text import (
     SUCCESS,
     AtcMessage,
@@ -29,28 +29,6 @@ from conformance.errors import ConformanceError, ToolError
 
 LIMIT_S = 3600.0
 LOG_NAME = "atc.log"
-# Codes that speak of the model, whatever else the log says.
-THE_MODEL = {"E10016", "E16002", "E16005", "EZ3003"}
-# Codes that speak of the command line, the SoC's name or the machine, and what to do.
-NOT_THE_MODEL = {
-    "E10004": "report it: the suite passed an empty argument",
-    "E10009": "report it: the suite passed arguments that exclude each other",
-    "E10010": "report it: the suite passed a log level that ATC does not know",
-    "EE1000": "correct --soc=",
-    "EE1001": "correct --soc=",
-    "ED0001": "tune on a chip of the SoC that --soc= names",
-}
-# (pattern in ATC's text, what it means, what to do)
-CAUSES = (
-    (r"--host_env_os", "CANN's operator package (OPP) is missing", "install the ops package"),
-    (r"No space left on device", "the disk is full", "free space, or use another --scratch="),
-    (r"MemoryError|Cannot allocate memory|bad_alloc", "memory ran out", "free memory; run alone"),
-    (
-        r"np\.float_\b|ModuleNotFoundError|ImportError|No module named",
-        "ATC's own Python lacks a package, or has numpy 2 or later",
-        "install CANN's Python requirements (numpy below 2, decorator, attrs, sympy, psutil ...)",
-    ),
-)
 
 
 class ConversionRefused(ConformanceError):  # noqa: N818 - what happened, not a broken program
@@ -63,6 +41,10 @@ class ConversionRefused(ConformanceError):  # noqa: N818 - what happened, not a 
 
     message: AtcMessage
     log_path: Path
+
+
+class TuningLeftToAoe(ToolError):  # noqa: N818 - what happened, and AOE goes on
+    """ATC takes no ``--auto_tune_mode`` any more: AOE tunes in its place."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +134,8 @@ def require_success(result: Run) -> None:
     """Refuse a run of ATC that failed, by its text as well as by its status.
 
     Raises:
-        ConversionRefused: An error code that speaks of the model.
+        ConversionRefused: An error of the model, or an inner one without a better cause.
+        TuningLeftToAoe: ATC does not tune any more.
         ToolError: Any other failure.
     """
     result.require_ended("ATC")
@@ -160,20 +143,21 @@ def require_success(result: Run) -> None:
     if succeeded(text) and result.status == 0:
         return
     message = first_error(text)
-    if message is None or message.code not in THE_MODEL:
-        _refuse_other_causes(result, text)
+    cause = cause_of(message, text)
+    if cause and cause.fault != "model":
+        raise _failure(result, cause, message)
     if message is None or succeeded(text):
         raise result.error("ATC failed without naming a cause", expected=f"{SUCCESS}, status 0")
-    if remedy := NOT_THE_MODEL.get(message.code):
-        what = f"ATC failed, not because of the model: {message.code}: {message.text}"
-        raise result.error(what, expected=SUCCESS, next_step=remedy)
     raise _refusal(result, message)
 
 
-def _refuse_other_causes(result: Run, text: str) -> None:
-    for pattern, cause, remedy in CAUSES:
-        if re.search(pattern, text):
-            raise result.error(f"ATC failed: {cause}", expected=SUCCESS, next_step=remedy)
+def _failure(result: Run, cause: Cause, message: AtcMessage | None) -> ToolError:
+    """Make the error for a failure that says nothing about the model."""
+    said = f" ({message.code}: {message.text})" if message else ""
+    what = f"ATC failed, not because of the model: {cause.what}{said}"
+    if cause.fault == "tuner":
+        return TuningLeftToAoe(what, where={"log": result.stdout_path})
+    return result.error(what, expected=SUCCESS, next_step=cause.remedy)
 
 
 def _refusal(result: Run, message: AtcMessage) -> ConversionRefused:

@@ -41,20 +41,25 @@ def log_check(unclean: str, warnings: str, log: str) -> Check:
 
 
 def identity_check(conversion: Conversion, found: OmDescription) -> Check:
-    """The model is for the batch size, the input and the SoC that it was converted for."""
-    if found.batch is None and found.soc_version is None:
+    """The model is for the batch size, the input and the SoC that it was converted for.
+
+    What ATC does not say of the file is not proved: SKIP where this ATC cannot say it, else ERROR.
+    """
+    wrong, unsaid = contradictions(conversion, found), " and ".join(found.unsaid)
+    if unsaid and not wrong and found.lacking:
+        modes = " and ".join(found.lacking)
         return skipped(
             "atc.identity",
             SkipReason.NOT_STATED,
-            "this ATC does not read back what an .om holds; the tool that loads it will",
+            f"the .om's {unsaid}: this ATC has no {modes}; the tool that loads it will tell",
         )
-    wrong = contradictions(conversion, found)
+    unproved = f"ATC reads the .om, but does not say its {unsaid}" if unsaid else ""
     return equal(
         "atc.identity",
-        len(wrong),
+        len(wrong) if wrong or not unsaid else None,
         0,
         unit="contradictions",
-        source="atc --mode=6 and --mode=1 on the .om",
-        detail="; ".join(wrong) or str(found),
+        source="what atc --mode=1 and --mode=6 read from the .om",
+        detail="; ".join(wrong) or unproved or str(found),
         hint="the store may hold a model of another conversion: remove it and convert again",
     )

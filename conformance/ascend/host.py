@@ -21,8 +21,8 @@ from conformance.ascend.installed import InstalledTools
 from conformance.ascend.locks import MachineLocks
 from conformance.ascend.npu_smi import LIMIT_S as NPU_SMI_LIMIT_S
 from conformance.ascend.run_chip import ChipChoice, RunChip
-from conformance.ascend.socs import agreed_soc
-from conformance.ascend.tools import path_folders, programs_named, require_program
+from conformance.ascend.socs import agreed_soc, soc_version_of_board
+from conformance.ascend.tools import ATC_REMEDY, require_program, sound_program
 from conformance.check import NotApplicable, SkipReason
 from conformance.config import RunConfig
 from conformance.errors import BoardError
@@ -68,7 +68,7 @@ class AscendHost:
 
     @property
     def stated_versions(self) -> dict[str, str]:
-        """Versions of CANN, driver, firmware, npu-smi and the inference tools, by name."""
+        """Versions of CANN, driver, firmware, npu-smi, converters and inference tools, by name."""
         told = self.tools.stated_versions
         if isinstance(self.board, PresentBoard) and self.board.npu_smi_version:
             told["npu-smi"] = self.board.npu_smi_version
@@ -151,8 +151,14 @@ class AscendHost:
                 SkipReason.NO_BOARD,
                 f"{self.missing}\n  next: or name the target, to convert here: --soc=Ascend310",
             )
-        detected = None if self.missing else self.device.soc_version
-        return agreed_soc(detected, self.config.soc)
+        return agreed_soc(None if self.missing else self._detected_soc(), self.config.soc)
+
+    def _detected_soc(self) -> str | None:
+        """Return the chip's SoC by its name in npu-smi's table, else by its board's fields."""
+        device, npu_smi = self.device, self.present().npu_smi
+        return device.soc_version or soc_version_of_board(
+            npu_smi.board(device.chip.npu, device.chip.chip)
+        )
 
     @cached_property
     def chip(self) -> RunChip:
@@ -181,6 +187,14 @@ class AscendHost:
         """
         return self.chip.device
 
+    def installed_atc(self) -> Path | None:
+        """Return ATC, None where there is none and only the store can help, beside a board too.
+
+        Raises:
+            ToolError: It is there and not executable.
+        """
+        return sound_program("atc", self.environment)
+
     def atc(self) -> Path:
         """Return ATC.
 
@@ -188,12 +202,10 @@ class AscendHost:
             NotApplicable: There is neither ATC nor a board that it would belong to.
             ToolError: A board is there and ATC is missing, or ATC is there and not executable.
         """
-        places = programs_named("atc", path_folders(self.environment.path))
-        if not any(places) and isinstance(self.board, AbsentBoard):
+        if self.installed_atc() is None and isinstance(self.board, AbsentBoard):
             raise NotApplicable(
                 SkipReason.NO_ATC,
-                "no atc on PATH and no CANN in its usual folders\n"
-                "  next: install CANN, or source its set_env.sh first",
+                f"no atc on PATH and no CANN in its usual folders\n  next: {ATC_REMEDY}",
             )
         return require_program("atc", self.environment)
 

@@ -40,16 +40,18 @@ class InstalledTools:
 
     @property
     def stated_versions(self) -> dict[str, str]:
-        """Versions of CANN, driver, firmware and the inference tools, by name.
+        """Versions of CANN, driver, firmware, ATC, AOE and the inference tools, by name.
 
-        ``benchmark`` states none, so that it is told by the beginning of its digest.
+        ATC, AOE and ``benchmark`` state none: they are told by the beginning of their digest.
         """
         told: dict[str, str] = {fact.component: fact.version for fact in self.versions}
         if self.ascend_python:
             packages = self.ascend_python.versions.items()
             told |= {f"ascend-python {name}": version for name, version in packages}
-        if self.benchmark:
-            told["benchmark"] = f"sha256 {file_sha256(self.benchmark)[:16]}"
+        programs = {"atc": find_program("atc", self._environment), "aoe": self.aoe}
+        for name, program in {**programs, "benchmark": self.benchmark}.items():
+            if program:
+                told[name] = f"sha256 {file_sha256(program)[:16]}"
         return told
 
     @property

@@ -3,7 +3,8 @@
 All locks are ``flock`` on files in one folder that every user may write. The kernel releases them
 when their holder dies. Order, so that nobody waits in a circle: artifacts, then chips, then the
 machine, then npu-smi; nobody asks for an artifact while holding a chip, and a heavy step lets go of
-the machine while it asks for one.
+the machine while it asks for one. ATC's lock comes between artifacts and chips, for tuning needs a
+chip too.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ WAIT_S = 24 * 3600.0
 class Rank(IntEnum):
     """The order in which one thread may take locks: only upwards."""
 
+    ATC = 0
     CHIPS = 1
     MACHINE = 2
     NPU_SMI = 3
@@ -124,6 +126,16 @@ class MachineLocks:
             step.end()
 
     @contextlib.contextmanager
+    def atc(self, *, wait_s: float) -> Iterator[None]:
+        """Hold the right to run ATC: each one takes gigabytes and all cores.
+
+        Raises:
+            BoardError: It was not to be had within ``wait_s`` seconds.
+        """
+        with self._ranked(Rank.ATC), self._files.locked("atc", fcntl.LOCK_EX, wait_s):
+            yield
+
+    @contextlib.contextmanager
     def npu_smi(self, *, wait_s: float) -> Iterator[None]:
         """Hold the right to call npu-smi, which must not run twice at a time."""
         with self._ranked(Rank.NPU_SMI), self._files.locked("npu-smi", fcntl.LOCK_EX, wait_s):
@@ -201,7 +213,7 @@ def _wrong_order(got: str) -> ConformanceError:
     return ConformanceError(
         "locks are taken in the wrong order",
         got=got,
-        expected="artifacts, then chips, then the machine, then npu-smi, each once",
+        expected="artifacts, then ATC, then chips, then the machine, then npu-smi, each once",
         next_step="this is a mistake in the suite: report it",
     )
 

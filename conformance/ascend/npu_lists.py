@@ -1,4 +1,4 @@
-"""Read what ``npu-smi info -m``, ``-l`` and ``-t board`` print."""
+"""Read what ``npu-smi info -m`` and ``-t board`` print."""
 
 from __future__ import annotations
 
@@ -35,23 +35,7 @@ def parse_mapping(text: str) -> tuple[MappedChip, ...]:
     return tuple(found)
 
 
-def parse_cards(text: str) -> dict[int, int]:
-    """Parse ``npu-smi info -l`` into {NPU id: number of its chips}."""
-    cards: dict[int, int] = {}
-    npu: int | None = None
-    for name, value in _fields(text):
-        if name == "NPU ID" and value.isdigit():
-            npu = int(value)
-        elif name == "Chip Count" and value.isdigit() and npu is not None:
-            cards[npu] = int(value)
-    return cards
-
-
 def parse_board(text: str) -> dict[str, str]:
     """Parse ``npu-smi info -t board -i N [-c M]`` into {field: value}, empty values left out."""
-    return {name: value for name, value in _fields(text) if value}
-
-
-def _fields(text: str) -> list[tuple[str, str]]:
     pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return [(name.strip(), value.strip()) for name, value in pairs]
+    return {name.strip(): value.strip() for name, value in pairs if value.strip()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.locks import MachineLocks
-from conformance.ascend.npu_lists import MappedChip, parse_board, parse_cards, parse_mapping
+from conformance.ascend.npu_lists import MappedChip, parse_board, parse_mapping
 from conformance.ascend.npu_table import NpuTable, parse_npu_table
 from conformance.ascend.supervisor import run
 from conformance.errors import BoardError
@@ -94,13 +94,7 @@ class NpuSmi:
         answer = self.ask("info", "-m")
         return () if answer.timed_out or answer.status else parse_mapping(answer.text)
 
-    def cards(self) -> dict[int, int]:
-        """Return {NPU id: number of chips} of ``npu-smi info -l``; empty without an answer."""
-        answer = self.ask("info", "-l")
-        return {} if answer.timed_out or answer.status else parse_cards(answer.text)
-
-    def board(self, npu: int, chip: int | None = None) -> dict[str, str]:
+    def board(self, npu: int, chip: int) -> dict[str, str]:
         """Return the fields of ``npu-smi info -t board``; empty where it is not supported."""
-        which = ["-i", str(npu), *(["-c", str(chip)] if chip is not None else [])]
-        answer = self.ask("info", "-t", "board", *which)
+        answer = self.ask("info", "-t", "board", "-i", str(npu), "-c", str(chip))
         return {} if answer.timed_out or answer.status else parse_board(answer.text)

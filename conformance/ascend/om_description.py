@@ -10,10 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conformance.ascend.atc_text import FAILURE, first_error
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.supervisor import run
+from conformance.ascend.tool_run import Run
 
 LIMIT_S = 300.0
+# `E10001: Value [6] for parameter [--mode] is invalid. Reason: only support 0(model to ...` is
+# what ATC says of a mode that it does not have (hicann/ge, api/atc/main_impl.cc, kModeSupport).
+NO_SUCH_MODE = re.compile(r"^\s*E10001:.*--mode\b", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -25,17 +30,25 @@ class OmDescription:
         input_name: Its first input.
         input_shape: That input's shape, the batch first.
         atc_version: The version of ATC that built it.
+        lacking: Modes that this ATC does not have, such as ``--mode=6``.
     """
 
     soc_version: str | None = None
     input_name: str | None = None
     input_shape: tuple[int, ...] | None = None
     atc_version: str | None = None
+    lacking: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int | None:
         """The first input's batch size."""
         return self.input_shape[0] if self.input_shape else None
+
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """What of batch, input and SoC is not said."""
+        told = {"batch": self.batch, "input": self.input_name, "SoC": self.soc_version}
+        return tuple(name for name, value in told.items() if value is None)
 
 
 def describe_om(
@@ -46,11 +59,10 @@ def describe_om(
     folder: Path,
     limit_s: float = LIMIT_S,
 ) -> OmDescription:
-    """Ask ATC what an ``.om`` holds: its graph (``--mode=1``) and its display (``--mode=6``).
+    """Ask ATC what an ``.om`` holds: its graph (``--mode=1``), and for gaps its display (``6``).
 
-    The graph comes first: the display repeats the command line, and so what was asked for, not
-    what came of it. What neither of them says stays None: older versions do not have the display,
-    and the graph is not always complete.
+    What neither of them says stays None: older versions do not have the display, and the graph is
+    not always complete.
 
     Args:
         om: The model.
@@ -60,32 +72,49 @@ def describe_om(
         limit_s: Time limit of each question.
 
     Raises:
-        ToolError: ATC cannot be started.
+        ToolError: ATC cannot be started, hangs, or cannot read the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    log, graph = folder / "om-info.log", folder / "om-graph.json"
+    graph = folder / "om-graph.json"
     read_back = partial(run, env=environment.variables, cwd=folder, limit_s=limit_s)
-    read_back([atc, "--mode=1", f"--om={om}", f"--json={graph}"], log=folder / "om-graph.log")
-    display = read_back([atc, "--mode=6", f"--om={om}"], log=log)
-    return _merged(describe_from_graph(_read(graph)), describe_from_info(display.text))
+    asked = ["--mode=1", f"--om={om}", f"--json={graph}"]
+    found, lacking = OmDescription(), list[str]()
+    if _has_read(read_back([atc, *asked], log=folder / "om-graph.log")):
+        found = describe_from_graph(_read(graph))
+    else:
+        lacking.append("--mode=1")
+    if found.unsaid:
+        display = read_back([atc, "--mode=6", f"--om={om}"], log=folder / "om-info.log")
+        if _has_read(display):
+            found = _merged(found, describe_from_info(display.text))
+        else:
+            lacking.append("--mode=6")
+    return replace(found, lacking=tuple(lacking))
+
+
+def _has_read(result: Run) -> bool:
+    """Whether ATC read the file; False where it does not have the mode that was asked for.
+
+    Raises:
+        ToolError: It hangs, is killed, or cannot read the file.
+    """
+    result.require_ended("ATC")
+    text = result.text
+    if NO_SUCH_MODE.search(text):
+        return False
+    if result.status or FAILURE in text or first_error(text):
+        raise result.error("ATC cannot read the .om back", expected="status 0 and no error")
+    return True
 
 
 def describe_from_info(text: str) -> OmDescription:
-    """Read the display of ``atc --mode=6``, which repeats what is stored in the ``.om``.
+    """Read the display of ``atc --mode=6``: ``system   info: atc_version[...], soc_version[...]``.
 
-    ``Original Atc command line: ... --input_shape=image:16,3,224,224 ...`` and ``system   info:
-    atc_version[...], soc_version[Ascend310], framework_type[...].`` (CANN ATC user guide, --mode).
+    Its ``Original Atc command line`` repeats what was asked for, not what came of it, and proves
+    nothing (CANN ATC user guide, --mode).
     """
     named = dict(re.findall(r"\b(atc_version|soc_version)\[([^\]]+)\]", text))
-    command = re.search(r"Original Atc command line:(.*)", text)
-    pattern = r"--input[_-]shape[= ]\"?([\w./-]+):(\d+(?:,\d+)*)"
-    shape = re.search(pattern, command[1]) if command else None
-    return OmDescription(
-        soc_version=named.get("soc_version"),
-        input_name=shape[1] if shape else None,
-        input_shape=tuple(map(int, shape[2].split(","))) if shape else None,
-        atc_version=named.get("atc_version"),
-    )
+    return OmDescription(soc_version=named.get("soc_version"), atc_version=named.get("atc_version"))
 
 
 def describe_from_graph(graph: Any) -> OmDescription:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def soc_version_of(npu_smi_name: str) -> str | None:
         if npu_smi_name in soc.npu_smi:
             return soc_version
     return f"Ascend{npu_smi_name}" if re.fullmatch(r"\d\w+", npu_smi_name) else None
+
+
+def soc_version_of_board(fields: Mapping[str, str]) -> str | None:
+    """Return ATC's name for a chip whose name alone is ambiguous, as the 910C's ``Ascend910``.
+
+    It is ``<Chip Name>_<NPU Name>``, such as ``Ascend910_9392`` (Ascend's documents on A3).
+
+    Args:
+        fields: What ``npu-smi info -t board -i N -c M`` says; may be empty.
+    """
+    chip, npu = fields.get("Chip Name", ""), fields.get("NPU Name", "")
+    return f"{chip}_{npu}" if chip.startswith("Ascend") and npu.isdecimal() else None
 
 
 def agreed_soc(detected: str | None, given: str | None) -> str:

@@ -175,7 +175,8 @@ def _supervise(request: dict[str, Any], wakeup: int) -> dict[str, Any]:
     try:
         tree = Tree(_start(request), request["grace_s"])
     except OSError as error:
-        return {"error": f"{type(error).__name__}: {error.strerror}: {error.filename}"}
+        told = f"{type(error).__name__}: {error.strerror}: {error.filename}"
+        return {"error": told, "file": str(error.filename)}
     ended_by = _watch(tree, request, wakeup)
     duration_s = time.monotonic() - started
     if ended_by == "suite":

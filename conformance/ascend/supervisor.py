@@ -105,14 +105,28 @@ def _supervised(request: dict[str, Any], patience_s: float, token: str) -> dict[
             next_step="was it killed? Run again",
         )
     if "error" in report:
-        raise ToolError(
-            "a vendor tool could not be started",
-            got=report["error"],
-            expected="a program that this user may execute",
-            where={"command": " ".join(request["argv"]), "folder": request["cwd"]},
-            next_step="check that the file exists, is executable and made for this machine",
-        )
+        raise _not_started(request, report)
     return report
+
+
+def _not_started(request: dict[str, Any], report: dict[str, Any]) -> ToolError:
+    """Make the error for a tool that never ran: it, its folder or its log cannot be used."""
+    place = {"command": " ".join(request["argv"]), "folder": request["cwd"]}
+    if report["file"] in {request["cwd"], request["stdout"], request["stderr"]}:
+        return ToolError(
+            "a vendor tool could not be started: its work folder or log cannot be used",
+            got=report["error"],
+            expected="a folder that is there and that this user may write",
+            where={**place, "log": request["stdout"]},
+            next_step="was it removed meanwhile, or is the disk full? Name another --scratch=",
+        )
+    return ToolError(
+        "a vendor tool could not be started",
+        got=report["error"],
+        expected="a program that this user may execute",
+        where=place,
+        next_step="check that the file exists, is executable and made for this machine",
+    )
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,10 @@ from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import last_lines
 from conformance.errors import ToolError
 
+ATC_REMEDY = (
+    "install CANN, or source its set_env.sh first; "
+    "CANN 5 may have none: `source scripts/env.sh` takes its place"
+)
 IMPORT_LIMIT_S = 120.0  # the first import of CANN's packages from a cold disk takes long
 # Run by the candidate interpreter, not by ours.
 REPORT_PACKAGES = """
@@ -28,8 +33,9 @@ for name in ("ais_bench", "aclruntime", "numpy"):
         found[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-print("\\n" + json.dumps(found))
+print("\\nascend-python: " + json.dumps(found), flush=True)
 """
+REPORTED = re.compile(r"^ascend-python: (\{.*\})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,21 +57,39 @@ def find_program(name: str, environment: VendorEnvironment) -> Path | None:
     return Path(found).absolute() if found else None
 
 
+def sound_program(name: str, environment: VendorEnvironment) -> Path | None:
+    """Return the program, None where no file of that name is on PATH.
+
+    Raises:
+        ToolError: It is there and not executable.
+    """
+    found = find_program(name, environment)
+    lame = list(programs_named(name, path_folders(environment.path)))
+    if found or not lame:
+        return found
+    raise ToolError(
+        f"{name} is not executable",
+        got=", ".join(map(str, lame)),
+        expected=f"an executable {name} on PATH",
+        where={"set_env.sh": environment.set_env or environment.origin},
+        next_step=remedy(lame[0]),
+    )
+
+
 def require_program(name: str, environment: VendorEnvironment) -> Path:
     """Return the program, for callers that cannot go on without it.
 
     Raises:
         ToolError: It is not on PATH, or it is there and not executable.
     """
-    if found := find_program(name, environment):
+    if found := sound_program(name, environment):
         return found
-    lame = list(programs_named(name, path_folders(environment.path)))
     raise ToolError(
-        f"{name} is not executable" if lame else f"{name} is missing",
-        got=", ".join(map(str, lame)) or environment.path or "an empty PATH",
+        f"{name} is missing",
+        got=environment.path or "an empty PATH",
         expected=f"an executable {name} on PATH",
         where={"set_env.sh": environment.set_env or environment.origin},
-        next_step=remedy(lame[0]) if lame else "install CANN, or source its set_env.sh first",
+        next_step=ATC_REMEDY,
     )
 
 
@@ -173,8 +197,12 @@ def _try_python(path: Path, environment: VendorEnvironment, limit_s: float) -> A
         log = Path(folder) / "import.log"
         argv = [str(path), "-c", REPORT_PACKAGES]
         env = environment.variables
-        result = run(argv, env=env, cwd=Path(folder), log=log, limit_s=limit_s)
-        printed = result.stdout_path.read_text(errors="replace").splitlines()
-        if result.status == 0 and printed:
-            return AscendPython(path.absolute(), json.loads(printed[-1]))
+        try:
+            result = run(argv, env=env, cwd=Path(folder), log=log, limit_s=limit_s)
+        except ToolError as error:  # its own interpreter is gone, say: try the next one
+            return f"{error.what}: {error.got}"
+        # Packages print while they are imported and when the interpreter ends.
+        found = REPORTED.search(result.stdout_path.read_text(errors="replace"))
+        if result.status == 0 and found:
+            return AscendPython(path.absolute(), json.loads(found[1]))
         return f"{result.ending}: {last_lines(result.text, 1)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from conformance.ascend.atc import (
-    ConversionRefused,
     ConvertedModel,
+    TuningLeftToAoe,
     convert,
     converted,
     prepare_folder,
@@ -30,7 +31,13 @@ LIMIT_S = 12 * 3600.0
 AUTO_TUNE = "--auto_tune_mode=RL,GA"
 # AOE advises this order: 1 tunes subgraphs, 2 operators.
 AOE_JOBS = (1, 2)
-AOE_SUCCESS = re.compile(r"process finished", re.IGNORECASE)
+# `Aoe process finished`, or a task's line; `[ERROR] process finished abnormally` is neither.
+AOE_SUCCESS = re.compile(
+    r"^(?!.*(?:error|abnormal|fail)).*\bprocess finished\b", re.IGNORECASE | re.MULTILINE
+)
+AOE_FAILURE = re.compile(r"process failed|finished abnormally", re.IGNORECASE)
+# What `bank_sha256` says of the private bank that every untuned model is built with.
+EMPTY_BANK_SHA256 = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,14 @@ class TunedModel:
     Attributes:
         model: The ``.om``.
         method: ATC's own tuner, or AOE where ATC does not take that flag any more.
-        bank_sha256: Digest of the bank of tuned operators; belongs into the artifact's facts.
+        bank: The folder of tuned operators.
+        bank_sha256: Its digest; the tuned model is asked for by it.
         improvement: What the tuner says it gained, empty if nothing.
     """
 
     model: ConvertedModel
     method: Literal["auto_tune", "aoe"]
+    bank: Path
     bank_sha256: str
     improvement: str
 
@@ -83,7 +92,7 @@ def tune(
     require_empty(folder, "tuning")
     bank, ends = folder / "bank", time.monotonic() + limit_s
     bank.mkdir()
-    try:
+    with contextlib.suppress(TuningLeftToAoe):
         model = convert(
             conversion,
             atc=atc,
@@ -96,9 +105,6 @@ def tune(
             after_run=after_run,
         )
         return _tuned(model, "auto_tune", bank)
-    except ConversionRefused as refusal:
-        if not wants_aoe(refusal):
-            raise
     env = environment.with_variables(TUNE_BANK_PATH=str(bank), ASCEND_DEVICE_ID=str(device_id))
     runs = _run_aoe(
         conversion,
@@ -132,7 +138,7 @@ def _tuned(
     tuner: Run | None = None,
 ) -> TunedModel:
     told = (tuner or model.run).text
-    return TunedModel(model, method, bank_sha256(bank), _improvement(told))
+    return TunedModel(model, method, bank, bank_sha256(bank), _improvement(told))
 
 
 def _require_aoe(aoe: Path | None) -> Path:
@@ -143,12 +149,6 @@ def _require_aoe(aoe: Path | None) -> Path:
             next_step="install CANN's toolkit with AOE, or use --tune=off",
         )
     return aoe
-
-
-def wants_aoe(refusal: ConversionRefused) -> bool:
-    """Whether ATC refuses only the tuning flag: E10001 "deprecated ... use the AOE tool"."""
-    words = f"{refusal.message.text} {refusal.message.solution}"
-    return refusal.message.code == "E10001" and bool(re.search(r"\bAOE\b|deprecated", words))
 
 
 def bank_sha256(bank: Path) -> str:
@@ -181,11 +181,17 @@ def _run_aoe(
             limit_s=max(1.0, ends - time.monotonic()),
         )
         after_run(result)
-        result.require_ended("AOE")
-        if not AOE_SUCCESS.search(result.text):
-            raise result.error("AOE failed", expected="`Aoe process finished`")
+        _require_success(result)
         runs.append(result)
     return runs
+
+
+def _require_success(result: Run) -> None:
+    """Refuse a run of AOE that failed, by its text as well as by its status."""
+    result.require_ended("AOE")
+    text = result.text
+    if result.status or AOE_FAILURE.search(text) or not AOE_SUCCESS.search(text):
+        raise result.error("AOE failed", expected="`Aoe process finished`, status 0")
 
 
 def _model_of_aoe(conversion: Conversion, folder: Path, runs: Sequence[Run]) -> ConvertedModel:

@@ -104,7 +104,8 @@ def _board_problems(folder: Path, found: EvidenceClass, evidence: Evidence) -> I
         text = read_limited(inside(folder, board.npu_smi_before), TEXT_BYTES).decode(
             errors="replace"
         )
-        name = re.escape(board.soc_version.removeprefix("Ascend"))
+        # Of `Ascend910_9392` the table lists `Ascend910`; the rest stands in `-t board`.
+        name = re.escape(board.soc_version.removeprefix("Ascend").partition("_")[0])
         if not re.search(rf"(?<![A-Za-z0-9])(?:Ascend)?{name}(?![A-Za-z0-9])", text):
             yield f"board: npu-smi does not list a {board.soc_version}"
 

@@ -29,6 +29,7 @@ from conformance.imagenet.preprocess import Prepared, input_bytes
 from conformance.manifests import sha256sum
 from conformance.predictions import Labels, Predictions, ScoreCollector
 from conformance.progress import at_most, step
+from conformance.runners.unfinished import Shard, kept_on_failure
 from conformance.spec import ModelSpec, Variant
 
 # A round of the published method's kind: long enough that a chip's rate is steady within it.
@@ -128,8 +129,13 @@ class OmRunner:
         dumps, figures = hashlib.sha256(), hashlib.sha256()
         found: list[InferenceRun] = []
         fed: list[str] = []
-        for number, images in enumerate(self._shown_shards(dataset, room.shard)):
-            with work_place(self.scratch, "shard-", self.records) as folder:
+        every = list(shards(dataset.images, room.shard))
+        for number, images in enumerate(self._shown(every)):
+            place = Shard(number + 1, len(every), room.shard, len(dataset))
+            with (
+                work_place(self.scratch, "shard-", self.records) as folder,
+                kept_on_failure(place, collector, folder, self.records),
+            ):
                 job = Job(folder, om, spec, batch, kind)
                 inputs = self.prepared(job, images)
                 fed += inputs.sha256
@@ -148,13 +154,13 @@ class OmRunner:
         whole.inputs_sha256 = fed
         return whole
 
-    def _shown_shards(self, dataset: Dataset, size: int) -> Iterator[Sequence[ImageFile]]:
-        """Yield the shards of a dataset and show how many images are done."""
-        what = f"infer {len(dataset)} images on the board: {self.records.name}"
-        limit_s = self.time_factor * inference_limit_s(min(size, len(dataset)))
-        lasts = f"{at_most(limit_s)} each {size} images"
-        with step(what, total=len(dataset), lasts=lasts) as advance:
-            for images in shards(dataset.images, size):
+    def _shown(self, every: Sequence[Sequence[ImageFile]]) -> Iterator[Sequence[ImageFile]]:
+        """Yield the shards and show how many images are done."""
+        count, size = sum(map(len, every)), len(every[0])
+        what = f"infer {count} images on the board: {self.records.name}"
+        lasts = f"{at_most(self.time_factor * inference_limit_s(size))} each {size} images"
+        with step(what, total=count, lasts=lasts) as advance:
+            for images in every:
                 yield images
                 advance(len(images))
 
