@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -549,6 +551,17 @@ def test_verify_says_that_it_is_unsigned(
     restate(copy)
     assert main(words) == 1
     assert "the signature is not good" in capsys.readouterr().out
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(copy: Path) -> None:
+    """``verify … | head`` ends quietly."""
+    words = [sys.executable, "-m", "conformance", "verify", str(copy)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 141
 
 
 def test_signature_and_key_belong_together(copy: Path, key: Path) -> None:
