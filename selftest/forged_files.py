@@ -140,12 +140,16 @@ FORGED_FILES = [
         cut(FACTS_FILE, b'{"fact":"version","name":"cann","version":"1"}'),
         "facts.jsonl: its last line is not finished",
     ),
-    Tampering("a field that no record has", unknown_field, "unknown field `waived`"),
+    Tampering(
+        "a field that no record has",
+        unknown_field,
+        "checks.jsonl: cannot be computed again: Object contains unknown field `waived`",
+    ),
     Tampering("a digest that no statement has", unknown_subject, "unknown field `sha512`"),
     Tampering("a field that no statement has", unknown_verdict, "unknown field `verdict`"),
     Tampering("two verdicts", two_decisions, "evidence.json: has the key 'decision' twice"),
     Tampering("two statuses", two_statuses, "line 1 has the key 'status' twice"),
-    Tampering("artifacts that none are", no_artifacts, "files: cannot be computed again"),
+    Tampering("artifacts that none are", no_artifacts, "artifacts.jsonl: line 1 is no JSON"),
     *(
         Tampering(
             f"a device asked for by {' '.join(words)}",

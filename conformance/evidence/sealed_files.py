@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from conformance.evidence.bundle import (
     EVIDENCE_FILE,
     FLIPS_FILE,
@@ -66,17 +68,31 @@ def text_problems(folder: Path) -> Iterator[str]:
         if is_cut(folder / name):
             yield f"{name}: its last line is not finished, and the bundle is"
         for number, line in enumerate(lines(folder / name), start=1):
-            for key in _repeated_keys(line):
-                yield f"{name}: line {number} has the key {key!r} twice"
+            yield from (f"{name}: line {number} {told}" for told in _misread(line))
     for name in DOCUMENTS:
         if (folder / name).exists():
-            for key in _repeated_keys(read_limited(folder / name, MOST_BYTES)):
-                yield f"{name}: has the key {key!r} twice in one object"
-    read_artifacts(folder)
+            content = read_limited(folder / name, MOST_BYTES)
+            yield from (f"{name}: {told}" for told in _misread(content))
+    yield from _artifact_problems(folder)
+
+
+def _artifact_problems(folder: Path) -> Iterator[str]:
+    try:
+        read_artifacts(folder)
+    except msgspec.MsgspecError as error:
+        yield f"{ARTIFACTS_FILE}: {error}"
+
+
+def _misread(content: bytes) -> Iterator[str]:
+    """Yield why a text is no JSON, or the keys that a decoder would drop without a word."""
+    try:
+        yield from (f"has the key {key!r} twice in one object" for key in _repeated_keys(content))
+    except (ValueError, RecursionError) as error:
+        yield f"is no JSON: {error}"
 
 
 def _repeated_keys(content: bytes) -> list[str]:
-    """Return the keys that stand twice in one object; a decoder takes the last and says nothing."""
+    """Return the keys that stand twice in one object; of these a decoder takes the last."""
     repeated: list[str] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> None:

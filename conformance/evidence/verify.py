@@ -16,8 +16,9 @@ import msgspec
 from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.accepted_bounds import CHECK as BOUNDS_CHECK
 from conformance.evidence.accepted_bounds import RECORD_DIGEST, SUITE_DIGEST, bounds_problems
-from conformance.evidence.bundle import PREDICTIONS_FILE, Decision, Evidence
+from conformance.evidence.bundle import JUNIT_FILE, PREDICTIONS_FILE, Decision, Evidence
 from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.facts import FACTS_FILE
 from conformance.evidence.flip_ledger import ledger_problems
 from conformance.evidence.gate import Gates
 from conformance.evidence.om_digests import om_problems
@@ -25,6 +26,7 @@ from conformance.evidence.prediction_file import Predictions, read_predictions
 from conformance.evidence.rebound import bound_problems
 from conformance.evidence.recompare import comparison_problems
 from conformance.evidence.recompared_baseline import regression_problems
+from conformance.evidence.record import CHECKS_FILE
 from conformance.evidence.rederive import class_problems
 from conformance.evidence.rejudge import count_problems
 from conformance.evidence.report.page import page_problems
@@ -82,9 +84,9 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
     parts: dict[str, Iterator[str]] = {
         "statement": digest_problems(folder, evidence),
         "files": text_problems(folder),
-        "records": record_problems(folder, evidence),
-        "facts": fact_problems(folder, evidence),
-        "tests": junit_problems(folder, evidence),
+        CHECKS_FILE: record_problems(folder, evidence),
+        FACTS_FILE: fact_problems(folder, evidence),
+        JUNIT_FILE: junit_problems(folder, evidence),
         "times": time_problems(evidence),
         "statuses": status_problems(evidence),
         "outcomes": outcome_problems(evidence),
