@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 
 from conformance import (
@@ -17,6 +19,9 @@ from conformance import (
     store_command,
 )
 from conformance.errors import ConformanceError
+
+# What a shell says of a program that the signal of a closed pipe ended.
+PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_parser(commands)
     chosen = parser.parse_args(arguments)
     try:
-        return int(chosen.run(chosen))
+        status = int(chosen.run(chosen))
+        sys.stdout.flush()  # else Python finds out about a closed pipe when nobody can catch it
+        return status
+    except BrokenPipeError:
+        # Whoever read has seen enough, such as `head`; what is left goes nowhere.
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, and its number is needed
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return PIPE_CLOSED
     except ConformanceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

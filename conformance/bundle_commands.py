@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from conformance.check import Check
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Decision
 from conformance.evidence.gate import GATES_FILE, Gates, read_gates
 from conformance.evidence.joining import demand_one_subject
-from conformance.evidence.joint_accuracy import joint_accuracy
+from conformance.evidence.joint_accuracy import joint_accuracy, with_joint_checks
 from conformance.evidence.signature import signature_problem
 from conformance.evidence.verdict import Verdict, decide
 from conformance.evidence.verify import Verified, verify
@@ -102,9 +103,10 @@ def say_verdict(arguments: argparse.Namespace) -> int:
     """
     gates, specs = read_gates(arguments.gates), _specs()
     found = joined(arguments.bundles, gates, specs)
-    for check in joint_accuracy([(run.evidence, run.predictions) for run in found], specs):
+    checks = joint_accuracy([(run.evidence, run.predictions) for run in found], specs)
+    for check in checks:
         print(check.describe())
-    decision = _decided(found, gates, arguments.gate or "", specs)
+    decision = _decided(found, checks, gates, arguments.gate or "", specs)
     for reason in decision.reasons:
         print(f"  {reason}")
     print(UNSIGNED)
@@ -120,7 +122,9 @@ def joint_decision(bundles: Sequence[Path], gate: str, gates_file: Path = GATES_
             or nothing says which gate decides.
     """
     gates, specs = read_gates(gates_file), _specs()
-    return _decided(joined(bundles, gates, specs), gates, gate, specs)
+    found = joined(bundles, gates, specs)
+    checks = joint_accuracy([(run.evidence, run.predictions) for run in found], specs)
+    return _decided(found, checks, gates, gate, specs)
 
 
 def joined(bundles: Sequence[Path], gates: Gates, specs: dict[str, ModelSpec]) -> list[Verified]:
@@ -136,9 +140,14 @@ def joined(bundles: Sequence[Path], gates: Gates, specs: dict[str, ModelSpec]) -
 
 
 def _decided(
-    found: Sequence[Verified], gates: Gates, gate: str, specs: dict[str, ModelSpec]
+    found: Sequence[Verified],
+    checks: Sequence[Check],
+    gates: Gates,
+    gate: str,
+    specs: dict[str, ModelSpec],
 ) -> Decision:
-    runs = [each.evidence for each in found]
+    """Decide on every run's own checks and on those of all runs together."""
+    runs = with_joint_checks([each.evidence for each in found], checks)
     return decide(runs, gates, gate or common_gate(found), specs)
 
 

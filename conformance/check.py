@@ -60,7 +60,9 @@ class SkipReason(StrEnum):
     NO_PASSPORT = "no-passport"
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Check(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """One claim with a number.
 
     Attributes:

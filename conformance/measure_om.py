@@ -156,14 +156,15 @@ class OmMeasurer:
     ) -> None:
         """Put scores and digests into the run's evidence."""
         place = {"model": spec.name, **key.coordinates}
-        name = f"{spec.name} om {key} {tool}"
-        keep_predictions(self._run_folder, name, "om", place, run.predictions)
         for kind, what, sha256 in (
             ("om_model", f"om {key}", om_sha256),
             ("dumps", f"dumps {key} {tool}", run.dumps_sha256),
             ("performance", f"performance {key} {tool}", run.performance_sha256),
         ):
             record_digest(self._run_folder, f"{spec.name}/{what}", kind, sha256, spec.name)
+        # Last: after an interrupt no predictions are there of which nobody knows the model.
+        name = f"{spec.name} om {key} {tool}"
+        keep_predictions(self._run_folder, name, "om", place, run.predictions)
 
     def _facts(self, tool: ToolName, run: OmRun, spoiled: str, om_sha256: str) -> OmFacts:
         return OmFacts(

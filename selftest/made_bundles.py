@@ -12,13 +12,16 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 
-from conformance.check import Check, at_least, at_most, equal, recorded
+from conformance.bounds import bounds_sha256
+from conformance.check import Check
+from conformance.evidence.accepted_bounds import RECORD_DIGEST, SUITE_DIGEST, read_record
 from conformance.evidence.bundle import EVIDENCE_FILE, Evidence
 from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.facts import (
     FACTS_FILE,
     BoardFact,
     BoundFact,
+    PredictionFact,
     attach,
     gather,
     record_board,
@@ -40,14 +43,15 @@ from conformance.evidence.run_bundle import RunFacts, add_predictions, assemble,
 from conformance.evidence.statement import write_statement
 from conformance.evidence.verdict import decide
 from conformance.metrics.best import REFERENCE_DEPTH, Best, best_classes
+from conformance.om_key import OmKey, om_keys
 from conformance.spec import load_spec
+from selftest.made_checks import FLOAT32_GAP, ONNX, Answers, good_check
 from selftest.report_bundles import accepted, waiver
 
 MODEL = "squeezenet1_1"
 SPECS = {MODEL: load_spec(MODEL)}
 WEIGHTS = "f364aa15" + "0" * 56
 MD5 = "46a44d32d2c5c07f7f66324bef4c7266"
-ONNX = "1" * 64
 NPU_SMI = "| 0       310                   | OK              | 12.8         61    |\n"
 Alter = Callable[[Check], Check | None]
 RUNS = itertools.count(1)
@@ -78,9 +82,14 @@ def make_bundle(
     fps: float = 10_000.0,
 ) -> Path:
     """Write the bundle of a run in which everything that is wanted of a gate holds."""
-    hits = _predict(folder, images)
+    answers = _predict(folder, images)
     for demand in required(gates, gate, SPECS, soc):
-        if not wanted(demand) or (check := alter(_good_check(demand, hits, images, fps))) is None:
+        rest: dict[str, Any] = {
+            "coordinates": demand.coordinates,
+            "classes": {"weights": "published"} if "weights" in demand.row.rests_on else {},
+        }
+        made = good_check(demand, answers, SPECS[MODEL], fps, rest)
+        if not wanted(demand) or (check := alter(made)) is None:
             continue
         test = f"tests/test_made.py::test_{check.id.replace('.', '_')}[{demand.place}]"
         append(folder, CheckRecord(test, check))
@@ -103,47 +112,8 @@ def make_bundle(
     return folder
 
 
-def _good_check(
-    demand: Requirement, hits: dict[str, tuple[int, ...]], images: int, fps: float
-) -> Check:
-    row = demand.row
-    classes = {"weights": "published", "images": "subset", "board": "device"}
-    rest: dict[str, Any] = {
-        "coordinates": demand.coordinates,
-        "classes": {part: classes[part] for part in row.rests_on if part == "weights"},
-    }
-    if row.recount:
-        batch, depth = demand.coordinates.get("batch"), int(demand.id[-1])
-        name = f"om bs{batch}" if row.recount == "om" else row.recount
-        return _accuracy(demand.id, depth, 100 * hits[name][depth - 1] / images, rest)
-    if not row.decides:
-        return recorded(demand.id, fps, unit="fps", **rest)
-    if row.figures:
-        wanted = (demand.coordinates.get("batch"), demand.coordinates.get("tuned") == "yes")
-        table = SPECS[MODEL].throughput[0].figures
-        figures = [figure.fps for figure in table if (figure.batch, figure.tuned) == wanted]
-        return at_least(demand.id, fps, 0.95 * figures[0] if figures else 1.0, unit="fps", **rest)
-    if row.baseline and row.bound is None:
-        return at_least(demand.id, fps, 4000.0, unit="fps", **rest)
-    make = {"at most": at_most, "at least": at_least}.get(row.must_be, equal)
-    return make(demand.id, 0, 0, **rest)
-
-
-def _accuracy(check_id: str, depth: int, pct: float, rest: dict[str, Any]) -> Check:
-    """A check of Top-N accuracy, as the suite states them."""
-    accuracy = SPECS[MODEL].accuracy
-    published = {1: accuracy.top1_pct, 5: accuracy.top5_pct}[depth]
-    if check_id.startswith("accuracy.om"):
-        return recorded(check_id, pct, unit="%", **rest)
-    if check_id.startswith("accuracy.control"):
-        away, unit = abs(published - pct), "points from the published figure"
-        return at_most(check_id, away, accuracy.control_points, unit=unit, **rest)
-    unit = f"points below {published:g} %"
-    return at_most(check_id, published - pct, accuracy.max_drop_points, unit=unit, **rest)
-
-
-def _predict(folder: Path, images: int) -> dict[str, tuple[int, ...]]:
-    """Add predictions by both host engines and an om of each size, as right as published."""
+def _predict(folder: Path, images: int) -> Answers:
+    """Add predictions by PyTorch, ONNX Runtime and an om of each size, as right as published."""
     rng = np.random.default_rng(7)
     accuracy = SPECS[MODEL].accuracy
     first, fifth = (round(pct * images / 100) for pct in (accuracy.top1_pct, accuracy.top5_pct))
@@ -156,21 +126,22 @@ def _predict(folder: Path, images: int) -> dict[str, tuple[int, ...]]:
     scores[fifth:, 0] = -9
     full = np.full((images, 1000), -50, np.float32)
     np.put_along_axis(full, ids, scores, axis=1)
-    hits, best = {}, best_classes(full, REFERENCE_DEPTH)  # sorted once: all say the same
+    best = best_classes(full, REFERENCE_DEPTH)  # sorted once: all say the same
 
     def cut(_scores: object, depth: int) -> Best:
         return Best(best.ids[:, :depth], best.scores[:, :depth])
 
-    sizes = SPECS[MODEL].batch.sizes
-    hosts = [("torch", "torch", 0), ("onnxruntime", "onnxruntime", 0)]
-    for name, engine, batch in hosts + [(f"om bs{size}", "om", size) for size in sizes]:
-        place: dict[str, str | int] = {"model": MODEL} | ({"batch": batch} if batch else {})
+    sets: list[tuple[str, str, dict[str, str | int]]] = [("torch", "torch", {})]
+    for engine in ("onnxruntime", "om"):
+        sizes = SPECS[MODEL].batch.sizes
+        sets += [(f"{engine} bs{size}", engine, {"batch": size}) for size in sizes]
+    for name, engine, batch in sets:
+        place: dict[str, str | int] = {"model": MODEL, **batch}
         with patch("conformance.evidence.run_bundle.best_classes", cut):
-            found = add_predictions(
+            add_predictions(
                 folder, name, engine, coordinates=place, names=names, labels=labels, scores=full
             )
-        hits[name] = found.hits
-    return hits
+    return Answers(labels, best)
 
 
 def _record_facts(
@@ -189,8 +160,9 @@ def _record_facts(
     record_digest(folder, f"{MODEL}/weights", "weights", weights, MODEL)
     record_digest(folder, f"{MODEL}/onnx_model", "onnx_model", ONNX, MODEL)
     record_digest(folder, f"{MODEL}/dataset", "dataset", listed, MODEL)
-    record_digest(folder, "om bs16", "om_model", "2" * 64, MODEL)
-    record_digest(folder, "dumps bs16", "dumps", "3" * 64, MODEL)
+    record_oms(folder, *om_keys(SPECS[MODEL], None, every_variant=True))
+    record_digest(folder, RECORD_DIGEST, "bounds", read_record().sha256)
+    record_digest(folder, SUITE_DIGEST, "bounds", bounds_sha256())
     record_version(folder, "cann", cann)
     record_bounds(folder)
     record_board(folder, soc, ["0:0"], before=npu_smi)
@@ -198,11 +170,19 @@ def _record_facts(
     attach(folder, "logs/atc-bs16.txt", "ATC run success, welcome to the next use.\n")
 
 
+def record_oms(folder: Path, *keys: OmKey) -> None:
+    """Record the digests of each om and of what it left behind."""
+    for key in keys:
+        record_digest(folder, f"om {key}", "om_model", "2" * 64, MODEL)
+        record_digest(folder, f"dumps {key}", "dumps", "3" * 64, MODEL)
+        record_digest(folder, f"performance {key}", "performance", "4" * 64, MODEL)
+
+
 def record_bounds(folder: Path) -> None:
     """Record what float32 and float16 explain, the latter as the spec has it."""
     fixed = SPECS[MODEL].float16
     assert fixed
-    record_decision_bound(folder, MODEL, "onnxruntime", 1e-4, "made")
+    record_decision_bound(folder, MODEL, "onnxruntime", FLOAT32_GAP, "made")
     record_decision_bound(folder, MODEL, "om", 2 * fixed.decision_epsilon, "made")
 
 
@@ -240,11 +220,14 @@ def rewrite_facts(folder: Path, evidence: Evidence) -> None:
     (folder / FACTS_FILE).unlink()
     for bound in bounds:
         append_lines(folder / FACTS_FILE, BoundFact(bound=bound))
+    for kept in evidence.predictions:
+        append_lines(folder / FACTS_FILE, PredictionFact(found=kept, file="work/made.npz"))
     for found in evidence.classes:
         record_class(folder, found.part, found.value, found.facts, found.model)
     for name, digest in evidence.digests.items():
         record_digest(folder, name, digest.kind, digest.sha256, digest.model)
-    record_version(folder, "cann", evidence.versions["cann"])
+    if "cann" in evidence.versions:
+        record_version(folder, "cann", evidence.versions["cann"])
     if evidence.board:
         append_lines(folder / FACTS_FILE, BoardFact(board=evidence.board))
 

@@ -45,7 +45,7 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> Gates:
 
 @pytest.fixture
 def bundle(tmp_path: Path, gates: Gates) -> Path:
-    return make_bundle(tmp_path / "bundle", gates, images=67)
+    return make_bundle(tmp_path / "bundle", gates)
 
 
 def test_the_published_schema_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:

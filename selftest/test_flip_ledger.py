@@ -29,7 +29,8 @@ from conformance.evidence.report.source import read_source
 from conformance.evidence.run_bundle import RunFacts, add_predictions, assemble, seal
 from conformance.evidence.verify import verify
 from conformance.metrics.flips import Verdict
-from selftest.made_bundles import MODEL, SPECS, record_bounds, restate
+from conformance.om_key import OmKey
+from selftest.made_bundles import MODEL, SPECS, record_bounds, record_oms, restate
 from selftest.report_bundles import decision
 
 IMAGES = 40
@@ -59,7 +60,11 @@ def sealed(folder: Path, engines: tuple[str, ...] = ENGINES, *, bounds: bool = T
             )  # fmt: skip
     if bounds:
         record_bounds(folder)
-    facts = RunFacts("run", "2026-11-01T12:00:00Z", "2026-11-01T12:10:00Z", (), [*SPECS.values()])
+    if "om" in engines:
+        record_oms(folder, OmKey(1), OmKey(16))
+    facts = RunFacts(
+        "run", "2026-11-01T12:00:00Z", "2026-11-01T12:10:00Z", ("pytest",), [*SPECS.values()]
+    )
     seal(folder, assemble(folder, facts, read(folder)))
     return folder
 

@@ -69,7 +69,8 @@ def plant(folder: Path) -> Evidence:
             folder, name, engine, coordinates=place, names=names, labels=labels,
             scores=scores if engine == "om" else scores[:, ::-1],
         )  # fmt: skip
-    record_class(folder, "images", "custom", {"origin": TEXT, "list_sha256": listed}, MODEL)
+    images = {"origin": TEXT, "list_sha256": listed, "count": "3"}
+    record_class(folder, "images", "custom", images, MODEL)
     record_digest(folder, f"{MODEL}/dataset", "dataset", listed, MODEL)
     version(folder, "driver", TEXT)
     version(folder, "driver", "24.1")
@@ -78,7 +79,11 @@ def plant(folder: Path) -> Evidence:
     attach(folder, "logs/atc.log", TEXT)
     plant_raw(folder)
     facts = RunFacts(
-        "20261101T120000Z-abcdef", "2026-11-01", "2026-11-02", ["pytest", TEXT], [*SPECS.values()]
+        "20261101T120000Z-abcdef",
+        "2026-11-01T12:00:00Z",
+        "2026-11-02T12:00:00Z",
+        ["pytest", TEXT],
+        [*SPECS.values()],
     )
     return assemble(folder, facts, read(folder))
 

@@ -31,8 +31,10 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class _Fact(msgspec.Struct, frozen=True, tag_field="fact", kw_only=True):
-    """One line of the facts."""
+class _Fact(
+    msgspec.Struct, frozen=True, tag_field="fact", kw_only=True, forbid_unknown_fields=True
+):
+    """One line of the facts: what is not in the schema is refused."""
 
 
 class ClassFact(_Fact, frozen=True, tag="class"):

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from conformance.errors import EvidenceError
 from conformance.evidence.bundle import Evidence
 from conformance.evidence.gate import Gates
+from conformance.evidence.om_digests import Om, checks_of_om, converted_digests, om_digests
 
 # What must be in every run and the same: without it nothing says that the subject is one.
 SUBJECT = ("weights", "onnx_model")
+# Checks that are named of those that rest on one .om.
+SHOWN = 4
 # Versions that must agree among the runs that have them.
 SHARED_VERSIONS = ("cann", "driver", "firmware", "ascend-conformance")
 
@@ -19,8 +22,8 @@ def demand_one_subject(runs: Sequence[Evidence], gates: Gates) -> None:
     """Refuse to join runs unless they are on one subject.
 
     Raises:
-        EvidenceError: Runs differ in weights, ONNX model, spec, SoC, CANN or driver, one lacks the
-            digest of what it is about, or a run is given twice.
+        EvidenceError: Runs differ in weights, ONNX model, spec, SoC, CANN, driver or in an ``.om``
+            on which checks rest, one lacks the digest of what it is about, or a run is given twice.
     """
     if len({run.run for run in runs}) != len(runs):
         raise _refused("a run is given twice", [run.run for run in runs])
@@ -35,6 +38,25 @@ def demand_one_subject(runs: Sequence[Evidence], gates: Gates) -> None:
     for name in SHARED_VERSIONS:
         having = {run.run: run.versions[name] for run in runs if name in run.versions}
         _demand_equal(f"version of {name}", having)
+    _demand_one_om(runs, gates)
+
+
+def _demand_one_om(runs: Sequence[Evidence], gates: Gates) -> None:
+    """Refuse runs whose checks rest on other files of one ``.om``; a run that has none joins."""
+    held = {run.run: converted_digests(run) | om_digests(run) for run in runs}
+    for om in dict.fromkeys(om for digests in held.values() for om in digests):
+        found = {name: digests[om] for name, digests in held.items() if om in digests}
+        if len(set(found.values())) > 1:
+            resting = {run.run: _resting(run, om, gates) for run in runs}
+            got = {name: f"{sha256} under {resting[name]}" for name, sha256 in found.items()}
+            raise _refused(f"the runs are on different subjects: om {om[1]} of {om[0]}", got)
+
+
+def _resting(run: Evidence, om: Om, gates: Gates) -> str:
+    """Name the checks of a run that rest on one ``.om``, as the gates declare it."""
+    ids = list(dict.fromkeys(check.id for of, check in checks_of_om(run, gates) if of == om))
+    more = [f"{len(ids) - SHOWN} more"] if len(ids) > SHOWN else []
+    return ", ".join([*ids[:SHOWN], *more]) or "no check"
 
 
 def _digest(run: Evidence, model: str, kind: str) -> str:
@@ -52,6 +74,6 @@ def _refused(what: str, got: dict[str, str] | Iterable[str]) -> EvidenceError:
     return EvidenceError(
         what,
         got="; ".join(f"{run} {value}".strip() for run, value in named),
-        expected="runs on the same weights, ONNX model, spec, SoC, CANN and driver",
+        expected="runs on the same weights, ONNX model, spec, SoC, CANN, driver and .om",
         next_step="join runs on one subject, each once, or run again",
     )

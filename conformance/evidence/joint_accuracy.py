@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from conformance.check import Check
-from conformance.evidence.bundle import Coordinates, Evidence, PredictionSet
+from conformance.evidence.bundle import Coordinates, Evidence, MadeCheck, PredictionSet
 from conformance.evidence.flip_ledger import REFERENCE
 from conformance.evidence.prediction_file import Predictions
 from conformance.metrics.om_checks import PAIRED_DEPTHS, paired_check
@@ -19,6 +19,8 @@ Run = tuple[Evidence, Predictions | None]
 # A claim and where it holds: the depth N and the coordinates of the ``.om``.
 Place = tuple[int, tuple[tuple[str, str | int], ...]]
 CANDIDATE = "om"
+# The name under which joint checks stand among those of tests, and as a run among runs.
+JOINT = "joined::accuracy"
 
 
 def joint_accuracy(runs: Sequence[Run], specs: Mapping[str, ModelSpec]) -> list[Check]:
@@ -84,4 +86,23 @@ def _joined(
         f"{len(parts)} runs hold {len(joined.names):,} different images and {repeated:,} of them "
         f"again, which adds nothing; {check.detail}"
     )
-    return msgspec.structs.replace(check, coordinates=coordinates, detail=detail)
+    place: Coordinates = {"model": coordinates["model"], **coordinates, "runs": len(parts)}
+    return msgspec.structs.replace(check, coordinates=place, detail=detail)
+
+
+def with_joint_checks(runs: Sequence[Evidence], checks: Sequence[Check]) -> list[Evidence]:
+    """Return runs, and what holds of them together as one run more: a verdict rests on both."""
+    if not checks:
+        return list(runs)
+    joint = Evidence(
+        run=JOINT,
+        started=min(run.started for run in runs),
+        ended=max(run.ended for run in runs),
+        checks=made_jointly(checks),
+    )
+    return [*runs, joint]
+
+
+def made_jointly(checks: Sequence[Check]) -> tuple[MadeCheck, ...]:
+    """Return joint checks as evidence keeps checks; no test made them."""
+    return tuple(MadeCheck(test=JOINT, seconds=0.0, check=check) for check in checks)

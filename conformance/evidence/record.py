@@ -24,14 +24,18 @@ CHECKS_FILE = "checks.jsonl"
 ARTIFACTS_FILE = "artifacts.jsonl"
 
 
-class CheckRecord(msgspec.Struct, frozen=True, tag_field="record", tag="check"):
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line: what is not in the schema is refused."""
+
+
+class CheckRecord(_Line, frozen=True, tag_field="record", tag="check"):
     """One check, and the test that made it."""
 
     test: str
     check: Check
 
 
-class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="test"):
+class OutcomeRecord(_Line, frozen=True, tag_field="record", tag="test"):
     """What became of one test."""
 
     test: str
@@ -40,7 +44,7 @@ class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="test")
     message: str
 
 
-class ArtifactRecord(msgspec.Struct, frozen=True):
+class ArtifactRecord(_Line, frozen=True):
     """One artifact that the run used: found in the store, or built in so many seconds."""
 
     event: str
@@ -130,6 +134,15 @@ def writing(path: Path) -> Iterator[None]:
 
 def _encoded(record: msgspec.Struct) -> bytes:
     return msgspec.json.encode(this_machine().record(msgspec.to_builtins(record)))
+
+
+def is_cut(path: Path) -> bool:
+    """Tell whether the last line of a file has no end, as after a kill: :func:`lines` drops it."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"
 
 
 def lines(path: Path) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from conformance.ascend.marker import is_emulated
@@ -12,6 +12,10 @@ from conformance.evidence.bundle_files import inside, read_limited
 from conformance.evidence.prediction_file import Predictions
 from conformance.evidence.tidy import TEXT_BYTES
 from conformance.spec import ModelSpec
+
+# Classes of a board that is none of ours, and the option that asks for one of ours.
+REAL = ("device", "unverified")
+BOARD_OPTION = "--board"
 
 
 def class_problems(
@@ -32,6 +36,7 @@ def class_problems(
             yield from _images_problems(found, evidence, predictions)
         elif found.part == "board":
             yield from _board_problems(folder, found, evidence)
+    yield from _text_problems(folder, evidence)
     yield from _check_problems(evidence)
 
 
@@ -71,6 +76,11 @@ def _images_problems(
         yield f"images of {found.model}: class made from another list than was used"
     if predictions is None:
         return
+    if found.facts.get("count") != str(len(predictions.names)):
+        yield (
+            f"images of {found.model}: count is {found.facts.get('count')}, and the predictions "
+            f"are of {len(predictions.names)}"
+        )
     if predictions.list_sha256 != found.facts.get("list_sha256"):
         yield f"images of {found.model}: the predictions are of another list of images"
     if found.value == "full" and not _is_full(predictions):
@@ -93,6 +103,8 @@ def _board_problems(folder: Path, found: EvidenceClass, evidence: Evidence) -> I
     if found.value != "emulated" and (marked or facts.get("marked")):
         told = ", ".join(marked) or facts["marked"]
         yield f"board: called {found.value}, and {told} carries the emulator's mark"
+    if found.value in REAL and _asks_for_emulated(evidence.command):
+        yield f"board: called {found.value}, and the command asks for an emulated one"
     if found.value != "device":
         return
     for fact in ("device_nodes", "driver"):
@@ -100,13 +112,31 @@ def _board_problems(folder: Path, found: EvidenceClass, evidence: Evidence) -> I
             yield f"board: called device without {fact}"
     if board is None or not board.npu_smi_before or not board.npu_smi_after:
         yield "board: called device without what npu-smi printed before and after"
-    else:
-        text = read_limited(inside(folder, board.npu_smi_before), TEXT_BYTES).decode(
-            errors="replace"
-        )
+
+
+def _asks_for_emulated(command: Sequence[str]) -> bool:
+    """Tell what the last ``--board`` of a command line asks for, written with = or without."""
+    words = "\0".join(command)
+    asked = re.findall(rf"(?:^|\0){BOARD_OPTION}[=\0]([^\0]*)", words)
+    return bool(asked) and asked[-1].startswith("emulated")
+
+
+def _text_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
+    """Read what npu-smi printed, on whatever board: it is in the bundle, and lists the SoC.
+
+    Afterwards it may list nothing: a board can break while the run goes on.
+    """
+    board = evidence.board
+    if board is None:
+        return
+    if board.npu_smi_after:
+        read_limited(inside(folder, board.npu_smi_after), TEXT_BYTES)
+    if board.npu_smi_before:
+        path = inside(folder, board.npu_smi_before)
+        text = read_limited(path, TEXT_BYTES).decode(errors="replace")
         # Of `Ascend910_9392` the table lists `Ascend910`; the rest stands in `-t board`.
-        name = re.escape(board.soc_version.removeprefix("Ascend").partition("_")[0])
-        if not re.search(rf"(?<![A-Za-z0-9])(?:Ascend)?{name}(?![A-Za-z0-9])", text):
+        soc = re.escape(board.soc_version.removeprefix("Ascend").partition("_")[0])
+        if not re.search(rf"(?<![A-Za-z0-9])(?:Ascend)?{soc}(?![A-Za-z0-9])", text):
             yield f"board: npu-smi does not list a {board.soc_version}"
 
 

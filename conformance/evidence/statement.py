@@ -30,15 +30,21 @@ NOT_STATED = {STATEMENT_FILE, f"{STATEMENT_FILE}.sig"}
 _BLOCK_BYTES = 1 << 20
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Sha256Digest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A digest in in-toto's form: by the name of its algorithm, of which the suite uses one."""
+
+    sha256: str
+
+
+class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file of the bundle, or something tested, by its digest."""
 
     name: str
-    digest: dict[str, str]
+    digest: Sha256Digest
 
 
-class Statement(msgspec.Struct, frozen=True, rename={"type_": "_type"}):
-    """An in-toto statement."""
+class Statement(msgspec.Struct, frozen=True, rename={"type_": "_type"}, forbid_unknown_fields=True):
+    """An in-toto statement, with no field but those that the suite writes."""
 
     type_: str
     subject: tuple[Subject, ...]
@@ -48,7 +54,7 @@ class Statement(msgspec.Struct, frozen=True, rename={"type_": "_type"}):
     @property
     def digests(self) -> dict[str, str]:
         """The sha256 of each subject by its name."""
-        return {subject.name: subject.digest.get("sha256", "") for subject in self.subject}
+        return {subject.name: subject.digest.sha256 for subject in self.subject}
 
 
 def make_statement(evidence: Evidence, files: dict[str, str]) -> Statement:
@@ -57,7 +63,7 @@ def make_statement(evidence: Evidence, files: dict[str, str]) -> Statement:
     return Statement(
         type_=STATEMENT_TYPE,
         subject=tuple(
-            Subject(name, {"sha256": digest}) for name, digest in sorted((files | tested).items())
+            Subject(name, Sha256Digest(digest)) for name, digest in sorted((files | tested).items())
         ),
         predicateType=PREDICATE_TYPE,
         predicate=predicate(evidence),

@@ -1,43 +1,51 @@
 """Verification by a stranger: is a bundle one whole, and does it say what its own numbers say?
 
-Everything that can be computed again is: digests, the counts of right images, each status from its
-value and bound, each class from its facts, and the verdict. What remains is a consistent rewrite of
-the whole bundle, which only a signature excludes.
+Everything that can be computed again is: digests, what the predictions give, each bound, each
+status from value and bound, each class from its facts, and the verdict. What remains is a
+consistent rewrite of the whole bundle, which only a signature excludes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from conformance.check import Status, holds
 from conformance.errors import ConformanceError, EvidenceError
-from conformance.evidence.accepted_bounds import bounds_problems
-from conformance.evidence.bundle import (
-    JUNIT_FILE,
-    PREDICTIONS_FILE,
-    Decision,
-    Evidence,
-)
-from conformance.evidence.bundle_files import demand_small, read_evidence, read_limited
-from conformance.evidence.facts import FACTS_FILE, gather
+from conformance.evidence.accepted_bounds import CHECK as BOUNDS_CHECK
+from conformance.evidence.accepted_bounds import RECORD_DIGEST, SUITE_DIGEST, bounds_problems
+from conformance.evidence.bundle import JUNIT_FILE, PREDICTIONS_FILE, Decision, Evidence
+from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.facts import FACTS_FILE
 from conformance.evidence.flip_ledger import ledger_problems
 from conformance.evidence.gate import Gates
-from conformance.evidence.junit import junit_xml
+from conformance.evidence.om_digests import om_problems
 from conformance.evidence.prediction_file import Predictions, read_predictions
-from conformance.evidence.record import CHECKS_FILE, CheckRecord, read
+from conformance.evidence.rebound import bound_problems
+from conformance.evidence.recompare import comparison_problems
+from conformance.evidence.recompared_baseline import regression_problems
+from conformance.evidence.record import CHECKS_FILE
 from conformance.evidence.rederive import class_problems
-from conformance.evidence.rejudge import bound_problems, count_problems
+from conformance.evidence.rejudge import count_problems
 from conformance.evidence.report.page import page_problems
-from conformance.evidence.statement import TESTED, file_digests, predicate, read_statement
-from conformance.evidence.tidy import belongs
+from conformance.evidence.sealed_files import (
+    digest_problems,
+    fact_problems,
+    junit_problems,
+    record_problems,
+    text_problems,
+)
+from conformance.evidence.statuses import outcome_problems, status_problems, time_problems
 from conformance.evidence.verdict import decide
 from conformance.spec import ModelSpec
 
-JUNIT_BYTES = RECORD_BYTES = 128 * 1024 * 1024
+# What the numbers and texts of a stranger's bundle can do to arithmetic that believes them.
+UNUSABLE = (
+    *(ConformanceError, OSError, msgspec.MsgspecError, RecursionError),
+    *(ValueError, TypeError, ArithmeticError, LookupError),
+)
 
 
 @dataclass(frozen=True)
@@ -73,23 +81,29 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
     evidence = read_evidence(folder)
     problems: list[str] = []
     predictions = _predictions(folder, evidence, problems)
-    parts: tuple[Iterator[str], ...] = (
-        _digest_problems(folder, evidence),
-        _record_problems(folder, evidence),
-        _fact_problems(folder, evidence),
-        _junit_problems(folder, evidence),
-        _status_problems(evidence),
-        _source_problems(evidence, gates, specs),
-        bounds_problems(evidence, specs.values()),
-        class_problems(folder, evidence, specs, predictions),
-        _set_problems(evidence, predictions),
-        count_problems(evidence, gates, specs, predictions),
-        bound_problems(evidence, specs),
-        page_problems(folder),
-        ledger_problems(folder, evidence, predictions, specs),
-    )
-    for part in parts:
-        problems += _collected(part)
+    parts: dict[str, Iterator[str]] = {
+        "statement": digest_problems(folder, evidence),
+        "files": text_problems(folder),
+        CHECKS_FILE: record_problems(folder, evidence),
+        FACTS_FILE: fact_problems(folder, evidence),
+        JUNIT_FILE: junit_problems(folder, evidence),
+        "times": time_problems(evidence),
+        "statuses": status_problems(evidence),
+        "outcomes": outcome_problems(evidence),
+        "sources": _source_problems(evidence, gates, specs),
+        "accepted bounds": bounds_problems(evidence, specs.values()),
+        "classes": class_problems(folder, evidence, specs, predictions),
+        "models": om_problems(evidence, gates),
+        "predictions": _set_problems(evidence, predictions),
+        "accuracy": count_problems(evidence, gates, specs, predictions),
+        "comparisons": comparison_problems(folder, evidence, specs, predictions),
+        "bounds": bound_problems(folder, evidence, gates, specs),
+        "baseline": regression_problems(evidence, gates),
+        "report": page_problems(folder),
+        "flips": ledger_problems(folder, evidence, predictions, specs),
+    }
+    for name, part in parts.items():
+        problems += _collected(name, part)
     decision = None
     if evidence.decision:
         decision, changed = _decided_again(evidence, evidence.decision, gates, specs)
@@ -98,13 +112,16 @@ def verify(folder: Path, gates: Gates, specs: Mapping[str, ModelSpec]) -> Verifi
     return Verified(evidence, tuple(dict.fromkeys(problems)), decision, recounted, predictions)
 
 
-def _collected(problems: Iterator[str]) -> Iterable[str]:
-    """Return the problems of one part; what cannot be read is a problem like any other."""
+def _collected(name: str, problems: Iterator[str]) -> list[str]:
+    """Return the problems of one part; what cannot be read or computed is one like any other."""
     found: list[str] = []
     try:
-        found += problems
-    except (ConformanceError, OSError, msgspec.MsgspecError) as error:
+        found.extend(problems)
+    except ConformanceError as error:
         found.append(str(error).replace("\n", ";"))
+    except UNUSABLE as error:
+        told = str(error).replace("\n", ";") or type(error).__name__
+        found.append(f"{name}: cannot be computed again: {told}")
     return found
 
 
@@ -119,76 +136,15 @@ def _predictions(folder: Path, evidence: Evidence, problems: list[str]) -> Predi
         return None
 
 
-def _digest_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
-    """Compare every file with the statement, and the statement with the evidence."""
-    statement = read_statement(folder)
-    stated = statement.digests
-    if len(stated) != len(statement.subject):
-        yield "statement: a subject is named twice"
-    files = {name: sha256 for name, sha256 in stated.items() if not name.startswith(TESTED)}
-    found = file_digests(folder)
-    for name in sorted(files.keys() | found.keys()):
-        if name not in found:
-            yield f"{name}: missing, the statement names it"
-        elif name not in files:
-            yield f"{name}: added, the statement does not name it"
-        elif files[name] != found[name]:
-            yield f"{name}: changed, its digest is not the statement's"
-        if name in found and not belongs(name):
-            yield f"{name}: no run leaves such a file in a bundle"
-    tested = {name.removeprefix(TESTED): d for name, d in stated.items() if name not in files}
-    if tested != {name: digest.sha256 for name, digest in evidence.digests.items()}:
-        yield "statement: other digests of what was tested than in the evidence"
-    if statement.predicate != predicate(evidence):
-        yield "statement: another result than in the evidence"
-
-
-def _record_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
-    """Compare the checks with the records that were appended while the run went on."""
-    demand_small(folder / CHECKS_FILE, RECORD_BYTES)
-    records = read(folder)
-    checks = [(r.test, r.check) for r in records if isinstance(r, CheckRecord)]
-    if checks != [(made.test, made.check) for made in evidence.checks]:
-        yield f"checks: not those of {CHECKS_FILE}"
-    outcomes = [(r.test, r.status) for r in records if not isinstance(r, CheckRecord)]
-    if outcomes != [(test.test, test.status) for test in evidence.tests]:
-        yield f"tests: not those of {CHECKS_FILE}"
-
-
-def _fact_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
-    """Compare classes, digests and the board with what the run's processes recorded."""
-    demand_small(folder / FACTS_FILE, RECORD_BYTES)
-    facts = gather(folder)
-    recorded = (tuple(facts.classes.values()), facts.digests, facts.board, tuple(facts.conflicts))
-    stated = (evidence.classes, evidence.digests, evidence.board, evidence.conflicts)
-    named = ("classes", "digests", "board", "conflicts")
-    for name, before, now in zip(named, recorded, stated, strict=True):
-        if before != now:
-            yield f"{name}: not those of {FACTS_FILE}"
-    if not facts.versions.items() <= evidence.versions.items():
-        yield f"versions: not those of {FACTS_FILE}"
-
-
-def _junit_problems(folder: Path, evidence: Evidence) -> Iterator[str]:
-    if read_limited(folder / JUNIT_FILE, JUNIT_BYTES) != junit_xml(evidence):
-        yield f"{JUNIT_FILE}: not the tests of the evidence"
-
-
-def _status_problems(evidence: Evidence) -> Iterator[str]:
-    tests = {test.test for test in evidence.tests}
-    for made in evidence.checks:
-        if made.check.status is Status.PASS and not holds(made.check):
-            yield f"{made.check.label}: PASS, and its value does not meet its bound"
-        if made.test not in tests:
-            yield f"{made.check.label}: made by a test that did not end: {made.test}"
-    if evidence.ended < evidence.started:
-        yield "the run ended before it started"
-
-
 def _source_problems(
     evidence: Evidence, gates: Gates, specs: Mapping[str, ModelSpec]
 ) -> Iterator[str]:
     """Compare gates and specs with those of this checkout: a looser one decides otherwise."""
+    if not evidence.command:
+        yield "command: a run has a command line, this one states none"
+    if any(made.check.id == BOUNDS_CHECK for made in evidence.checks):
+        for name in sorted({RECORD_DIGEST, SUITE_DIGEST} - evidence.digests.keys()):
+            yield f"{name}: {BOUNDS_CHECK} was made, and there is no digest of the file"
     named = {str(made.check.coordinates.get("model", "")) for made in evidence.checks} - {""}
     for model in sorted(named | evidence.specs.keys()):
         digest = evidence.specs.get(model, "none")
@@ -217,8 +173,9 @@ def _decided_again(
 ) -> tuple[Decision | None, list[str]]:
     try:
         decision = decide([evidence], gates, stated.gate, specs)
-    except ConformanceError as error:
-        return None, [f"verdict: cannot be computed: {error.what}"]
+    except UNUSABLE as error:
+        told = error.what if isinstance(error, ConformanceError) else error
+        return None, [f"verdict: cannot be computed: {told}"]
     changed = [
         f"verdict: {name} stated {getattr(stated, name)!r}, the checks give {again!r}"
         for name in ("verdict", "line", "reasons", "required")

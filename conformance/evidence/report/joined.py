@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -12,13 +12,16 @@ from conformance.evidence.bundle import (
     DecisionBound,
     Evidence,
     EvidenceClass,
+    MadeCheck,
     PredictionSet,
 )
 from conformance.evidence.flip_ledger import FlipLedger, make_ledger
 from conformance.evidence.gate import CLASSES
+from conformance.evidence.joint_accuracy import joint_accuracy, made_jointly
 from conformance.evidence.prediction_file import Predictions
 from conformance.evidence.report.source import Source
 from conformance.evidence.verdict import least_class
+from conformance.spec import ModelSpec
 
 AND = " and "
 
@@ -31,15 +34,19 @@ def joined(sources: Sequence[Source], decision: Decision) -> Source:
         decision: What a gate makes of all of them.
     """
     kept = _comparable(sources)
+    specs = {model: spec for source in sources for model, spec in source.specs.items()}
+    checks = _joint(sources, specs)
     left = [s.evidence.run for s in sources if all(s is not each for each in kept)]
-    evidence = _evidence([s.evidence for s in sources], [s.evidence for s in kept], decision)
+    evidence = _evidence(
+        [s.evidence for s in sources], [s.evidence for s in kept], checks, decision
+    )
     predictions, bounds = _predictions(kept), tuple(_bounds(kept))
     return Source(
         evidence=evidence,
         predictions=predictions,
         flips=_flips(predictions, evidence, bounds),
         bounds=bounds,
-        specs={model: spec for source in sources for model, spec in source.specs.items()},
+        specs=specs,
         artifacts=tuple(record for source in sources for record in source.artifacts),
         texts={
             f"{title}, {source.evidence.run}": text
@@ -51,6 +58,13 @@ def joined(sources: Sequence[Source], decision: Decision) -> Source:
             *(f"predictions of {run} are left out: they are of other images" for run in left),
         ),
     )
+
+
+def _joint(sources: Sequence[Source], specs: Mapping[str, ModelSpec]) -> tuple[MadeCheck, ...]:
+    """Return what holds of all runs together, of the models whose specs are those of the runs."""
+    if any(model not in specs for source in sources for model in source.evidence.specs):
+        return ()
+    return made_jointly(joint_accuracy([(s.evidence, s.predictions) for s in sources], specs))
 
 
 def _comparable(sources: Sequence[Source]) -> list[Source]:
@@ -87,7 +101,10 @@ def _flips(
 
 
 def _evidence(
-    runs: Sequence[Evidence], counted: Sequence[Evidence], decision: Decision
+    runs: Sequence[Evidence],
+    counted: Sequence[Evidence],
+    joint: Sequence[MadeCheck],
+    decision: Decision,
 ) -> Evidence:
     last = runs[-1]
     return msgspec.structs.replace(
@@ -101,7 +118,7 @@ def _evidence(
         classes=tuple(_classes(runs)),
         digests={name: digest for run in runs for name, digest in run.digests.items()},
         versions={name: version for run in runs for name, version in run.versions.items()},
-        checks=tuple(made for run in runs for made in run.checks),
+        checks=(*(made for run in runs for made in run.checks), *joint),
         tests=tuple(test for run in runs for test in run.tests),
         predictions=tuple(_sets(counted)),
         waivers=tuple({repr(waiver): waiver for run in runs for waiver in run.waivers}.values()),
