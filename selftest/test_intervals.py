@@ -170,10 +170,10 @@ sys.modules.update(dict.fromkeys(["scipy", "torch", "torchvision", "matplotlib"]
 import conformance.metrics as metrics
 for module in pkgutil.iter_modules(metrics.__path__):
     importlib.import_module(f"conformance.metrics.{module.name}")
-from conformance.metrics import flip_rate, paired, throughput
+from conformance.metrics import flip_rate, paired, round_looks
 print(flip_rate.decide_flip_rate(3, 500).status)
 print(paired.images_to_settle(5, 5, 500))
-print(throughput.decide_in_looks([100, 100.1, 99.9, 100.2, 99.8], 100.0).status)
+print(round_looks.decide_in_looks([100, 100.1, 99.9, 100.2, 99.8], 100.0).status)
 """
     root = Path(intervals.__file__).parents[2]
     done = subprocess.run(
