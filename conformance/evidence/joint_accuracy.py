@@ -80,8 +80,9 @@ def _joined(
     bound = specs[str(coordinates["model"])].accuracy.max_drop_points
     check = paired_check(n, [joined], bound, once=False)
     repeated = sum(len(part.names) for part in parts) - len(joined.names)
+    sets = len({part.digest for part in parts})
     detail = (
-        f"{len(parts)} runs hold {len(joined.names):,} different images and {repeated:,} of them "
-        f"again, which adds nothing; {check.detail}"
+        f"{len(parts)} runs of {sets} different sets hold {len(joined.names):,} different images "
+        f"and {repeated:,} of them again, which adds nothing; {check.detail}"
     )
     return msgspec.structs.replace(check, coordinates=coordinates, detail=detail)
