@@ -157,7 +157,9 @@ def write_tables() -> None:
         [*_table(goals.accuracy_goals())],
         [*_table(goals.look_goals())],
         [*_table(goals.throughput_goals())],
+        [*_table(goals.full_set_goals())],
         [*_table(goals.strict_control_goals())],
+        [*goals.correlation_rows()],
         _rivals_table(),
         _other_figures(),
     ]

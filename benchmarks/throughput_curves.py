@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.accuracy_curves import Chances
 from conformance.check import Status
 from conformance.metrics.aa_control import Control, decide_control
+from conformance.metrics.round_looks import decide_in_looks, rounds_wanted
 from conformance.metrics.rounds import MAX_ROUNDS, MIN_ROUNDS, interleaved_halves
-from conformance.metrics.throughput import BOUND_PCT, decide_in_looks, decide_throughput
+from conformance.metrics.throughput import BOUND_PCT, decide_throughput
 
+# A run over the full set has 23 whole shards before it makes a round of its own.
+FULL_SET_LOOK = 24
 Rule = Callable[[Sequence[float]], Status]
 
 
-def in_looks(rates: Sequence[float]) -> Status:
-    """Decide as the suite does: looks that share the error, each with its own control."""
-    return decide_in_looks(rates, 100.0).status
+def in_looks(rates: Sequence[float], first_look: int = MIN_ROUNDS) -> Status:
+    """Decide as the suite does: a run goes on as long as it wants more rounds, then all count."""
+    count = 0
+    while (wanted := rounds_wanted(rates[:count], 100.0, first_look=first_look)) > count:
+        count = wanted
+    return decide_in_looks(rates[:count], 100.0, first_look=first_look).status
+
+
+def over_the_full_set(rates: Sequence[float]) -> Status:
+    """Decide as a run over the full set does, which looks first at its 24 rounds."""
+    return in_looks(rates, FULL_SET_LOOK)
 
 
 def strict_control(rates: Sequence[float]) -> Status:
@@ -41,10 +54,39 @@ def constant_limit(rates: Sequence[float]) -> Status:
     return Status.PASS if rates[0] >= BOUND_PCT else Status.FAIL
 
 
-def chances(rule: Rule, slowdown_pct: float, spread_pct: float, *, runs: int = 300) -> Chances:
-    """Return the chances of a rule on independent normal rounds, by simulation."""
-    random = np.random.default_rng(int(1000 * slowdown_pct + 10 * spread_pct))
-    share = 100 - slowdown_pct
-    rounds = share * (1 + spread_pct / 100 * random.normal(size=(runs, MAX_ROUNDS)))
+def at_most(rounds: int) -> Rule:
+    """Return the rule of a run whose time is over after so many rounds."""
+    return lambda rates: in_looks(rates[:rounds])
+
+
+def chances(
+    rule: Rule,
+    slowdown_pct: float,
+    spread_pct: float,
+    *,
+    correlation: float = 0.0,
+    runs: int = 300,
+) -> Chances:
+    """Return the chances of a rule on normal rounds, by simulation.
+
+    Args:
+        rule: Says PASS, FAIL or INCONCLUSIVE of up to 30 rounds.
+        slowdown_pct: True slowdown.
+        spread_pct: Standard deviation of a round.
+        correlation: Of each round with the next one; it fades by this factor from one to the next.
+        runs: Simulated runs.
+    """
+    seed = int(1000 * slowdown_pct + 10 * spread_pct)
+    noise = _noise(np.random.default_rng(seed), runs, correlation)
+    rounds = (100 - slowdown_pct) * (1 + spread_pct / 100 * noise)
     answers = [rule(run) for run in rounds.tolist()]
     return Chances(answers.count(Status.PASS) / runs, answers.count(Status.FAIL) / runs)
+
+
+def _noise(random: np.random.Generator, runs: int, correlation: float) -> NDArray[np.float64]:
+    """Return noise of variance 1 in which each round remembers the one before."""
+    noise = random.normal(size=(runs, MAX_ROUNDS))
+    fresh = math.sqrt(1 - correlation**2)
+    for number in range(1, MAX_ROUNDS):
+        noise[:, number] = correlation * noise[:, number - 1] + fresh * noise[:, number]
+    return noise

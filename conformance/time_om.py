@@ -16,8 +16,9 @@ from conformance.ascend.work_folder import keep_logs, work_place
 from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.measure_om import OmMeasurement, OmMeasurer, first_reason
+from conformance.metrics.round_looks import first_look_after, rounds_wanted
 from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, abba, rounds_from_times
-from conformance.metrics.throughput import BOUND_PCT, rounds_wanted
+from conformance.metrics.throughput import BOUND_PCT
 from conformance.om_key import OmKey
 from conformance.progress import at_most, step
 from conformance.run_folder import logs_folder
@@ -39,9 +40,16 @@ class Target:
     fps: float | None = None
     bound_pct: float = BOUND_PCT
 
-    def rounds_wanted(self, rates_fps: Sequence[float]) -> int:
-        """Return how many rounds it takes, as far as these can tell."""
-        return rounds_wanted(rates_fps, self.fps, bound_pct=self.bound_pct)
+    def rounds_wanted(self, rates_fps: Sequence[float], before: int = 0) -> int:
+        """Return how many rounds it takes, as far as these can tell.
+
+        Args:
+            rates_fps: Rate of each round so far.
+            before: How many of them were there before any could decide.
+        """
+        return rounds_wanted(
+            rates_fps, self.fps, first_look=first_look_after(before), bound_pct=self.bound_pct
+        )
 
 
 def target_of(spec: ModelSpec, key: OmKey, soc: str, tool: ToolName) -> Target:
@@ -102,11 +110,14 @@ class OmTimer:
         first, *before = [run.interface_fps for run in whole]
 
         def wanted(rates_fps: Sequence[float]) -> int:
-            return target.rounds_wanted([*before, *rates_fps]) - len(before)
+            return target.rounds_wanted([*before, *rates_fps], len(before)) - len(before)
 
         facts = self._repeated(folder, spec, key, measured, wanted)
         return msgspec.structs.replace(
-            facts, rates_fps=[*before, *facts.rates_fps], dropped_fps=[first]
+            facts,
+            rates_fps=[*before, *facts.rates_fps],
+            dropped_fps=[first],
+            rounds_before=len(before),
         )
 
     def _repeated(
@@ -178,7 +189,9 @@ class OmTimer:
         )
         for found, what in ((before, baseline), (now, f"{spec.name}-{key}.om")):
             self._host.demand_expected(found.emulated, f"{tool} with {what}")
-        return Regression(tool, before.runs, now.runs, first_reason(spoiled))
+        return Regression(
+            tool, before.runs, now.runs, first_reason(spoiled), now.sampled, now.differences
+        )
 
     def _logs(self, name: str) -> Path:
         return logs_folder(self._host.run_folder) / name

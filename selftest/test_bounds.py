@@ -8,11 +8,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from conformance.__main__ import main
 from conformance.bounds import BOUNDS_FILE, Bound, decided_ids, read_suite_bounds, suite_source
-from conformance.check import Check, Status, at_least, at_most, equal, recorded
+from conformance.check import (
+    Check,
+    SkipReason,
+    Status,
+    at_least,
+    at_most,
+    equal,
+    recorded,
+    skipped,
+)
 from conformance.errors import EvidenceError, SpecError
 from conformance.evidence import accepted_bounds as accepted
 from conformance.evidence.bundle import Waiver
@@ -219,6 +229,23 @@ def test_headroom_is_proposed_from_the_worst_value() -> None:
     assert lines(at_most("a.most", 0.1, 1.0), at_most("a.most", 0.1, 2.0)) == []  # derived
     assert lines(at_most("other", 0.1, 1.0), equal("a.equal", 0, 0)) == []
     assert lines(at_most("a.most", 0.1, 1.0), at_most("a.most", 2.0, 1.0)) == []
+
+
+def test_headroom_is_told_beside_places_that_are_held_to_no_bound() -> None:
+    """An ordinary run: a variant that the model lacks is skipped, a figure that gates none kept."""
+    held = at_least("a.least", 130.0, 100.0, coordinates={"batch": 1})
+    left_out = skipped("a.least", SkipReason.NO_PUBLISHED_FIGURE, "none", batch=2)
+    told = lines(held, left_out, recorded("a.least", 90.0, coordinates={"batch": 4}))
+    assert told == ["a.least: must be at least 100, worst 130: proposed 120"]
+    undecided = msgspec.structs.replace(held, status=Status.INCONCLUSIVE)
+    for other in (undecided, msgspec.structs.replace(left_out, status=Status.BLOCKED)):
+        assert lines(held, other) == []
+    assert lines(left_out) == []
+
+
+def test_a_bound_of_the_runs_own_figures_is_not_proposed_anew() -> None:
+    made = at_least("throughput.pure", 1150.0, 970.0)
+    assert headroom_of([made], ["throughput.pure"]) == ()
 
 
 def test_headroom_never_enters_the_noise() -> None:

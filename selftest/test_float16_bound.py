@@ -164,6 +164,24 @@ def test_the_bound_is_capped_below_the_distance_of_two_images(
         float16_bound.derive_epsilon(network, images, names, weights_sha256="ab")
 
 
+def test_the_bound_of_decisions_is_capped_like_that_of_scores(images: NDArray[np.float32]) -> None:
+    """Two images lie between four and eight times the worst error apart: a quarter caps both."""
+    names = [f"{i}.JPEG" for i in range(6)]
+
+    def derived(nearer: float) -> float16_bound.Float16Bound:
+        near = images.copy()
+        near[1] = images[0] * (1 + nearer)
+        return float16_bound.derive_epsilon(_network(), near, names, weights_sha256="ab")
+
+    worst = derived(1.0).decision_epsilon / 2
+    # Scores of this network grow with its input, so that the distance is about in proportion.
+    moved = _exact(_network(), images[:1] * 1.01) - _exact(_network(), images[:1])
+    got = derived(3 * worst * 0.01 / float(np.abs(moved).max()))
+    assert max(got.storage_error, got.pool_error) < got.cap
+    assert got.cap < 2 * max(got.storage_error, got.pool_error)
+    assert got.decision_epsilon == got.epsilon == got.cap
+
+
 def test_nearest_distance_is_the_smallest_of_all_pairs() -> None:
     scores = np.asarray([[0, 0], [3, 1], [3, 2.5]], np.float32)
     assert float16_bound.nearest_distance(scores) == 1.5

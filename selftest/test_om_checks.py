@@ -13,8 +13,10 @@ from conformance.metrics.om_checks import (
     accuracy_records,
     images_check,
     om_agreement_checks,
+    paired_check,
     paired_checks,
 )
+from conformance.metrics.outcomes import Outcomes
 from conformance.metrics.topn import count_topn
 from conformance.predictions import Predictions
 
@@ -150,7 +152,19 @@ def test_paired_accuracy_is_not_decided_by_the_order_of_equal_scores() -> None:
     (top1, top5) = paired_checks(reference(), answering(scores), 5.0, once=True)
     assert (top1.status, top5.status) == (Status.INCONCLUSIVE, Status.PASS)
     assert "equal scores" in top1.hint
+    assert "no number of images settles it while the order of equal scores decides" in top1.detail
     assert not top5.hint
+
+
+def test_what_would_settle_another_order_of_equal_scores_is_told() -> None:
+    def lost(count: int) -> Outcomes:
+        right = np.arange(2000) >= count
+        return Outcomes(tuple(map(str, range(2000))), np.ones(2000, bool), right)
+
+    made = paired_check(1, [lost(5), lost(11)], 1.0, once=True)
+    assert made.status is Status.INCONCLUSIVE
+    assert "with equal scores in another order: the difference lies between" in made.detail
+    assert "images would settle it" in made.detail
 
 
 def test_paired_accuracy_sees_a_loss() -> None:

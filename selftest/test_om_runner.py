@@ -278,9 +278,11 @@ def test_two_models_take_turns_on_one_chip(place: Machine) -> None:
     (om,) = (place.folder / "store").rglob("*.om")
     found = it.regression(SPEC, key, "Ascend310", om)
     assert len(found.before) == len(found.now) == 10
+    assert found.sampled == 10 * 3, "ten rounds of a shard of three"
     began = sorted((run.started_s, side) for side in "AB" for run in sides(found)[side])
     assert "".join(side for _, side in began) == "ABBA" * 5
-    assert regression_check(found, "Ascend310", om.name).status is Status.PASS
+    made = regression_check(found, SPEC, "Ascend310", om.name, 0.1, [1e4])
+    assert made.status is Status.PASS
 
 
 def sides(found: Regression) -> dict[str, list[TimedRun]]:

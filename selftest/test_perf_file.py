@@ -142,6 +142,14 @@ def test_an_interface_slower_than_inference_is_refused() -> None:
     assert check(replace(published(16), interface_fps=201.222)) == ()
 
 
+def test_more_images_from_end_to_end_than_inference_makes_are_refused() -> None:
+    with pytest.raises(ToolError) as caught:
+        check(replace(published(16), infer_fps=10.0))
+    assert "no more images from end to end" in str(caught.value)
+    assert check(replace(published(16), infer_fps=200.414, post_batches_per_s=12.526,
+                         post_latency_ms=79.834)) == ()  # fmt: skip
+
+
 def test_more_time_than_the_tool_ran_is_refused() -> None:
     with pytest.raises(ToolError) as caught:
         check(published(16), wall_clock_s=249)

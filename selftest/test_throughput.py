@@ -15,7 +15,7 @@ from scipy import stats
 from conformance.ascend.timed_run import TimedRun
 from conformance.check import Status
 from conformance.errors import ToolError
-from conformance.metrics import aa_control, plausibility, rounds, throughput
+from conformance.metrics import aa_control, plausibility, round_looks, rounds, throughput
 from conformance.metrics.aa_control import Control
 
 PUBLISHED = 10022.44
@@ -54,7 +54,9 @@ def test_three_way_decision(share: float, spread: float, count: int, status: Sta
 @pytest.mark.parametrize("count", [5, 17, 30])
 def test_bounds_are_those_of_the_t_distribution(count: int) -> None:
     decision = throughput.decide_throughput(_rates(97.0, 1.0, count), PUBLISHED)
-    reach = stats.t(count - 1).ppf(0.99) / math.sqrt(count)
+    effective = decision.steady.effective_rounds
+    assert effective < count
+    reach = stats.t(count - 1).ppf(0.99) / math.sqrt(effective)
     got = decision.interval_pct
     assert (got.lower, got.upper) == pytest.approx((97 - reach, 97 + reach), rel=1e-9)
 
@@ -81,10 +83,16 @@ def test_noise_is_named_at_thirty_rounds() -> None:
     assert noisy.rounds_needed is close.rounds_needed is None
 
 
-def test_the_smallest_detectable_slowdown_is_found_in_nine_of_ten_runs() -> None:
-    decision = throughput.decide_throughput(_rates(100.0, 1.0, 10), PUBLISHED)
-    runs = np.random.default_rng(4).normal(100 - decision.detectable_pct, 1, size=(400, 10))
-    found = [throughput.decide_throughput(list(run), 100).status is Status.FAIL for run in runs]
+@pytest.mark.parametrize(("count", "alpha_side"), [(10, 0.01), (10, 0.00124), (20, 0.0035)])
+def test_the_smallest_detectable_slowdown_is_found_in_nine_of_ten_runs(
+    count: int, alpha_side: float
+) -> None:
+    def decided(rates: list[float], published: float) -> throughput.ThroughputDecision:
+        return throughput.decide_throughput(rates, published, alpha_side=alpha_side)
+
+    decision = decided(_rates(100.0, 1.0, count), PUBLISHED)
+    runs = np.random.default_rng(4).normal(100 - decision.detectable_pct, 1, size=(400, count))
+    found = [decided(list(run), 100).status is Status.FAIL for run in runs]
     assert 0.84 < np.mean(found) < 0.96
 
 
@@ -99,17 +107,51 @@ def test_disturbances_and_drift_make_everything_inconclusive() -> None:
     assert "drifting chip" in drift.explanation
 
 
-def test_looks_stop_at_the_first_that_decides() -> None:
-    clear = throughput.decide_in_looks(_rates(100.0, 0.2, 30), PUBLISHED)
+def _until_decided(rates: list[float], first_look: int = 5) -> throughput.ThroughputDecision:
+    """Go on as a run does, as long as it wants more rounds."""
+    count = 0
+    while (wanted := _wanted(rates[:count], first_look)) > count:
+        count = wanted
+    return round_looks.decide_in_looks(rates[:count], PUBLISHED, first_look=first_look)
+
+
+def _wanted(rates: list[float], first_look: int = 5) -> int:
+    return round_looks.rounds_wanted(rates, PUBLISHED, first_look=first_look)
+
+
+def test_a_run_stops_at_the_first_look_that_decides() -> None:
+    clear = _until_decided(_rates(100.0, 0.2, 30))
     assert (clear.status, clear.steady.rounds) == (Status.PASS, 5)
-    late = throughput.decide_in_looks(_rates(92.0, 2.0, 30), PUBLISHED)
+    late = _until_decided(_rates(92.0, 2.0, 30))
     assert late.status is Status.FAIL
     assert late.steady.rounds > 5
 
 
+def test_rounds_that_were_there_before_all_count_in_the_first_look() -> None:
+    assert round_looks.first_look_after(0) == round_looks.first_look_after(4) == 5
+    assert round_looks.first_look_after(23) == 24
+    assert round_looks.looks_from(24) == (24, 30)
+    clear = _until_decided(_rates(100.0, 0.2, 30), first_look=24)
+    assert (clear.status, clear.steady.rounds) == (Status.PASS, 24)
+    slower = [*_rates(100.0, 0.3, 5), *_rates(70.0, 0.3, 19)]
+    assert round_looks.decide_in_looks(slower, PUBLISHED, first_look=24).status is not Status.PASS
+    assert [_wanted(slower[:count], 24) for count in (0, 5, 23)] == [24, 24, 24]
+    assert _wanted(_rates(95.0, 1.0, 40), 40) == 40
+
+
+@pytest.mark.parametrize("first", [5, 7, 24, 30, 40])
+def test_looks_share_the_error(first: int) -> None:
+    shares = [round_looks.look_error(look, first) for look in round_looks.looks_from(first)]
+    assert sum(shares) == pytest.approx(0.01)
+    assert min(shares) > 0
+    # A run whose time is over at 13 rounds looks there instead of at 20.
+    ends_early = [round_looks.look_error(look) for look in (5, 10, 13)]
+    assert sum(ends_early) < 0.01
+
+
 def test_looks_err_no_more_than_allowed_on_the_bound() -> None:
-    runs = np.random.default_rng(11).normal(95, 1, size=(150, 30))
-    statuses = [throughput.decide_in_looks(list(run), 100).status for run in runs]
+    runs = PUBLISHED / 100 * np.random.default_rng(11).normal(95, 1, size=(150, 30))
+    statuses = [_until_decided(list(run)).status for run in runs]
     assert statuses.count(Status.PASS) / 150 < 0.03
     assert statuses.count(Status.FAIL) / 150 < 0.03
 
@@ -199,10 +241,10 @@ def test_a_steady_drift_weighs_on_both_halves_alike() -> None:
 
 def test_a_run_makes_no_more_rounds_than_it_needs() -> None:
     def wanted(share_pct: float, spread_pct: float, count: int) -> int:
-        return throughput.rounds_wanted(_rates(share_pct, spread_pct, count), PUBLISHED)
+        return round_looks.rounds_wanted(_rates(share_pct, spread_pct, count), PUBLISHED)
 
-    assert throughput.rounds_wanted([], PUBLISHED) == 5
-    assert throughput.rounds_wanted([1.0] * 5, None) == 5, "a recorded rate needs a spread only"
+    assert round_looks.rounds_wanted([], PUBLISHED) == 5
+    assert round_looks.rounds_wanted([1.0] * 5, None) == 5, "a recorded rate needs a spread only"
     assert wanted(100, 0.3, 5) == 5
     assert wanted(92, 0.3, 5) == 5
     assert [wanted(95, 1.0, count) for count in (5, 10, 20, 30)] == [10, 20, 30, 30]
@@ -230,7 +272,10 @@ def test_steadiness_reports_spread_drift_and_dependence() -> None:
     calm = rounds.steadiness(_rates(100, 0.5, 20))
     assert calm.spread_pct == pytest.approx(0.5, rel=1e-6)
     assert not calm.drifting
-    assert calm.effective_rounds == 20
+    # Weights of rounds 1, 2, 3 ... apart, each 0.3 times as alike as those before.
+    alike = sum((1 - apart / 20) * 0.3**apart for apart in range(1, 20))
+    assert calm.correlation == 0.3
+    assert calm.effective_rounds == pytest.approx(20 / (1 + 2 * alike))
     walk = rounds.steadiness([100 + 3 * math.sin(i / 4) for i in range(40)])
     assert walk.autocorrelation > 0.8
     assert walk.effective_rounds < 6
@@ -242,6 +287,29 @@ def test_steadiness_reports_spread_drift_and_dependence() -> None:
 def test_flat_rounds_are_steady() -> None:
     flat = rounds.steadiness([100.0] * 6)
     assert (flat.spread_pct, flat.autocorrelation, flat.drifting) == (0.0, 0.0, False)
+
+
+@pytest.mark.parametrize("count", [5, 10, 20, 30])
+@pytest.mark.parametrize("correlation", [0.0, 0.3])
+def test_likeness_of_neighbours_costs_no_more_than_the_error(
+    count: int, correlation: float
+) -> None:
+    """On the bound itself rounds clear it as often as the error allows, alike or not."""
+    steps = np.random.default_rng(count).normal(size=(1000, count))
+    runs = steps.copy()
+    for number in range(1, count):
+        new = math.sqrt(1 - correlation**2) * steps[:, number]
+        runs[:, number] = correlation * runs[:, number - 1] + new
+    bounds = [rounds.mean_interval(list(100 + run), alpha_side=0.05) for run in runs]
+    assert sum(bound.lower > 100 for bound in bounds) <= 0.065 * 1000
+    assert sum(bound.upper < 100 for bound in bounds) <= 0.065 * 1000
+
+
+def test_five_rounds_that_climb_count_as_hardly_more_than_one() -> None:
+    steps = rounds.steadiness([100.0, 100.1, 102.0, 102.1, 102.2])
+    assert steps.autocorrelation < 2 / math.sqrt(5)
+    assert steps.correlation > 0.8
+    assert steps.effective_rounds < 1.3
 
 
 def test_dependent_rounds_widen_the_interval() -> None:
@@ -290,6 +358,10 @@ def test_the_published_file_is_possible(run: TimedRun) -> None:
         ({"images": 0}, "0 images"),
         ({"e2e_fps": 0.0}, "is 0.0 images"),
         ({"interface_fps": 190.0, "infer_fps": 190.0, "ended_s": 1249.5}, "do not fit"),
+        # Inference, interface and both ends are of one chip, and all of it is within the run.
+        ({"infer_fps": 10.0}, "inference alone makes 10 fps"),
+        ({"e2e_fps": 10_000.0, "e2e_latency_ms": 5_000.0}, "the interface alone makes 2505.61"),
+        ({"first_output_s": 998.1, "last_output_s": 1252.9}, "written over 254.8 s by a run of"),
     ],
 )
 def test_each_contradiction_is_found(run: TimedRun, change: dict[str, Any], message: str) -> None:

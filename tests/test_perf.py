@@ -63,11 +63,15 @@ def test_model_is_as_fast_as_the_one_it_replaces(
     spec: ModelSpec,
     om_key: OmKey,
     chip: UsedChip,
+    allowed: AllowedError,
+    earlier_rates: list[float],
     claim: Claim,
 ) -> None:
     """Rounds of the model and of the accepted one, taken in turn, are about as fast."""
     found = om_timer.regression(spec, om_key, chip.soc, baseline_om)
-    claim(round_checks.regression_check(found, chip.soc, baseline_om.name))
+    claim(round_checks.regression_check(
+        found, spec, chip.soc, baseline_om.name, allowed.epsilon, earlier_rates
+    ))  # fmt: skip
 
 
 @pytest.mark.states("throughput.pure")

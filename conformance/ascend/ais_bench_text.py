@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conformance.bounds import suite_bound
 from conformance.errors import ToolError
 
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
@@ -20,7 +21,8 @@ THROUGHPUT = re.compile(rf"^.*\bthroughput\b.*?({NUMBER})[\s|]*$", re.IGNORECASE
 BATCHES = re.compile(r"filesperbatch:\s*(\d+)\s+runcount:\s*(\d+)")
 LOADED_BATCH = re.compile(r"try get model batchsize:\s*(\d+)")
 # Times are printed to a thousandth of a millisecond.
-SAME, PRINTED_MS = 0.01, 0.001
+SAME = suite_bound("throughput.formula_pct") / 100
+PRINTED_MS = 0.001
 # Figures that are printed, as the list of times gives them.
 LISTED: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,

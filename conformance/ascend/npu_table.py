@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from conformance.ascend.marker import is_emulated
+from conformance.bounds import suite_bound
 from conformance.errors import BoardError
 
 # Junction temperature of an Ascend 310 that must not be exceeded; its limit is 105 degrees (Atlas
 # 200 AI Accelerator Module user guide, heat dissipation design).
-HOT_C = 100.0
+HOT_C = suite_bound("chip.hot_c")
 BUS_ID = re.compile(r"(NA|-|[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f])?", re.IGNORECASE)
 
 

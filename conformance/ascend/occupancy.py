@@ -12,11 +12,13 @@ import psutil
 
 from conformance.ascend.devices import Device
 from conformance.ascend.npu_table import Chip, NpuTable
+from conformance.bounds import suite_bound
 from conformance.errors import BoardError
 
 SAMPLES = 5
 BETWEEN_SAMPLES_S = 0.6
-MEMORY_NOISE_PCT = 1.0  # a driver's own use of memory moves by less than this
+# A driver's own use of memory moves by less than this.
+MEMORY_NOISE_PCT = suite_bound("chip.memory_noise_pct")
 
 
 class NoFreeChipError(BoardError):

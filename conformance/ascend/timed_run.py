@@ -22,7 +22,8 @@ class TimedRun:
         infer_fps: Rate of the inference stage.
         e2e_fps: Rate from reading to writing.
         e2e_latency_ms: Time of the whole run as the tool says.
-        outputs: Output files that were found; None where generated input leaves none an image.
+        outputs: Files that lay in the output folder; None where generated input leaves none an
+            image.
         first_output_s: Time of the oldest output file.
         last_output_s: Time of the newest one.
     """
@@ -47,7 +48,7 @@ def timed_dataset_run(
 
     Args:
         run: The tool's run.
-        outputs: Its outputs, one file an image.
+        outputs: Its outputs, one file for each image that was given.
         rate_fps: Rate of the device alone, images per second.
         batch: Batch size.
         perf: The host's rates, where the tool states them.
@@ -65,7 +66,7 @@ def timed_dataset_run(
         infer_fps=perf.infer_fps if perf else None,
         e2e_fps=perf.e2e_fps if perf else None,
         e2e_latency_ms=perf.e2e_latency_ms if perf else None,
-        outputs=len(written_s),
+        outputs=sum(1 for _ in outputs.folder.iterdir()),
         first_output_s=min(written_s),
         last_output_s=max(written_s),
     )

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from conformance.bounds import suite_bound
 from conformance.check import Check, Status
 from conformance.errors import ConformanceError, EvidenceError
 from conformance.evidence.bundle import (
@@ -33,7 +34,7 @@ REGRESSION = "regression."
 SPREAD = "spread"
 # Two means of five rounds, the fewest that decide, differ by chance by less than
 # t(0.99, 8 degrees) * sqrt(2 / 5) = 1.83 spreads in 99 of 100 cases; rounded up.
-SPREADS_APART = 2.0
+SPREADS_APART = suite_bound("baseline.spreads_apart")
 MEASURED = (Status.PASS, Status.FAIL)
 
 

@@ -22,6 +22,13 @@ SPREADS = 2.0
 NOISE = "baseline.noise_pct"
 SPREAD = "spread"
 LAST_BIT = 1e-9
+# Checks whose bound is computed from what the run itself measured, by a fixed share or factor.
+DERIVED = frozenset(
+    (
+        *("throughput.pure", "accuracy.classes", "accuracy.labels"),
+        *("export.parity.rms", "export.parity.largest"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,10 @@ class Headroom:
 
 
 def headroom_of(checks: Iterable[Check], decided: Collection[str]) -> tuple[Headroom, ...]:
-    """Return the headroom of every check that is held to a fixed bound and held everywhere.
+    """Return the headroom of every check that is held to a fixed bound and held wherever it was.
 
-    A check that failed or was not decided anywhere has none to offer.
+    A check that failed, or that could not be decided or measured somewhere, has none to offer.
+    Where it does not apply, or only records, it is held to no bound and says nothing about one.
 
     Args:
         checks: The run's.
@@ -68,11 +76,17 @@ def headroom_of(checks: Iterable[Check], decided: Collection[str]) -> tuple[Head
     made = [check for check in checks if check.id in decided or check.id.endswith(f".{SPREAD}")]
     spreads = [check for check in made if check.id.endswith(f".{SPREAD}")]
     found = []
-    for check_id in dict.fromkeys(check.id for check in made if check.margin is not None):
-        group = [check for check in made if check.id == check_id]
-        if _fixed(group) and all(check.status is Status.PASS for check in group):
+    for check_id in dict.fromkeys(check.id for check in made if check.id not in DERIVED):
+        group = [check for check in made if check.id == check_id and not _says_nothing(check)]
+        if group and _fixed(group) and all(check.status is Status.PASS for check in group):
             found.append(_headroom(min(group, key=_room), spreads))
     return tuple(found)
+
+
+def _says_nothing(check: Check) -> bool:
+    """Whether it was skipped, or recorded without a bound."""
+    recorded = check.status is Status.PASS and check.bound is None
+    return check.status is Status.SKIP or recorded
 
 
 def _fixed(group: Sequence[Check]) -> bool:

@@ -82,9 +82,10 @@ def _joined(
     bound = specs[str(coordinates["model"])].accuracy.max_drop_points
     check = paired_check(n, [joined], bound, once=False)
     repeated = sum(len(part.names) for part in parts) - len(joined.names)
+    sets = len({part.digest for part in parts})
     detail = (
-        f"{len(parts)} runs hold {len(joined.names):,} different images and {repeated:,} of them "
-        f"again, which adds nothing; {check.detail}"
+        f"{len(parts)} runs of {sets} different sets hold {len(joined.names):,} different images "
+        f"and {repeated:,} of them again, which adds nothing; {check.detail}"
     )
     place: Coordinates = {"model": coordinates["model"], **coordinates, "runs": len(parts)}
     return msgspec.structs.replace(check, coordinates=place, detail=detail)

@@ -11,10 +11,10 @@ from conformance.evidence.baseline import (
     Baseline,
     figure_key,
     kept_figures,
-    regression_checks,
 )
 from conformance.evidence.bundle import Accepted, Evidence
 from conformance.evidence.gate import Gates
+from conformance.evidence.regression import regression_checks
 
 Place = tuple[str, str]
 

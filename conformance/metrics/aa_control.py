@@ -11,6 +11,7 @@ from conformance.metrics.intervals import Interval
 from conformance.metrics.rounds import ratio_interval
 
 SAME_WITHIN_PCT = suite_bound("throughput.same_within_pct")
+SAME_ALPHA_SIDE = suite_bound("throughput.same_error_a_side")
 
 
 class Control(StrEnum):
@@ -42,7 +43,7 @@ def decide_control(
     second_fps: Sequence[float],
     *,
     within_pct: float = SAME_WITHIN_PCT,
-    alpha_side: float = 0.01,
+    alpha_side: float = SAME_ALPHA_SIDE,
 ) -> ControlDecision:
     """Compare two interleaved halves of the same model, in images per second.
 

@@ -22,6 +22,7 @@ _ROWS = 1024  # rows compared at a time, so that intermediate arrays stay small
 # Fewer distinct answers than this share of the distinct labels: the outputs do not depend on
 # the images any more.
 LEAST_DISTINCT_SHARE = suite_bound("accuracy.distinct_share")
+LABELS_SURPRISE = suite_bound("accuracy.labels.surprise")
 _TOO_GOOD = (
     "suspicious: better than the model can be; look at the labels, and whether the images are "
     "those that the weights were trained on"
@@ -181,13 +182,13 @@ def labels_check(reference: Predictions) -> Check:
     own = count_topn(reference).hits[DEPTH - 1]
     moved = {step: _hits_if_moved(reference, step) for step in (-1, 1)}
     step, most = max(moved.items(), key=lambda item: item[1])
-    surprise = 3 * (own + most + 1) ** 0.5
+    surprise = LABELS_SURPRISE * (own + most + 1) ** 0.5
     made = at_most(
         "accuracy.labels",
         most - own,
         int(surprise),
         unit=f"top{DEPTH} hits more if labels are moved by a class",
-        source="three standard deviations of a difference of two counts",
+        source=f"{LABELS_SURPRISE:g} standard deviations of a difference of two counts",
         detail=f"{own} hits of {len(reference)} with the labels as they are, {most} with each "
         f"moved by {step:+d}",
         hint="the labels are shifted: do they count from 1, or belong to another list of classes?",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from conformance.bounds import suite_bound
 from conformance.errors import ConformanceError
+from conformance.metrics.flip_rate import count_flips
 from conformance.metrics.float16_simulation import simulate
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ class Float16Bound:
 
     Attributes:
         epsilon: Largest allowed difference of any score of any image.
-        decision_epsilon: A decision may differ only where the reference's gap is at most twice it.
+        decision_epsilon: A decision may differ only where the reference's gap is at most twice it;
+            never above ``epsilon``.
         storage_error: Worst error with every result stored in float16.
         pool_error: Worst error with average pools also added up in float16.
-        cap: What ``epsilon`` may not exceed.
+        cap: What neither may exceed.
         nearest_distance: Smallest largest-score difference between two calibration images.
         exempt_pct: Share of calibration images whose decision may differ.
         storage_flips: Decisions that differ under the first simulation.
@@ -107,17 +109,18 @@ def derive_epsilon(
     worst = max(_largest(stored, reference), _largest(pooled, reference))
     nearest = nearest_distance(reference)
     ranked = np.sort(reference, axis=1)
-    exempt = ranked[:, -1] - ranked[:, -2] <= 2 * DECISION_FACTOR * worst
+    decision_epsilon = _capped(DECISION_FACTOR * worst, worst, CAP_FRACTION * nearest)
+    exempt = ranked[:, -1] - ranked[:, -2] <= 2 * decision_epsilon
     return Float16Bound(
         epsilon=_capped(SCORE_FACTOR * worst, worst, CAP_FRACTION * nearest),
-        decision_epsilon=DECISION_FACTOR * worst,
+        decision_epsilon=decision_epsilon,
         storage_error=_largest(stored, reference),
         pool_error=_largest(pooled, reference),
         cap=CAP_FRACTION * nearest,
         nearest_distance=nearest,
         exempt_pct=100 * float(exempt.mean()),
-        storage_flips=_flips(stored, reference),
-        pool_flips=_flips(pooled, reference),
+        storage_flips=count_flips(reference, stored, names),
+        pool_flips=count_flips(reference, pooled, names),
         images=len(names),
         inputs_sha256=_digest(inputs, names),
         provenance={"weights_sha256": weights_sha256, **_versions()},
@@ -143,10 +146,6 @@ def _scores(network: Module, inputs: NDArray[np.float32], batch: int) -> NDArray
 
 def _largest(candidate: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
     return float(np.abs(candidate - reference).max())
-
-
-def _flips(candidate: NDArray[np.float32], reference: NDArray[np.float32]) -> int:
-    return int((candidate.argmax(axis=1) != reference.argmax(axis=1)).sum())
 
 
 def _capped(wanted: float, worst: float, cap: float) -> float:

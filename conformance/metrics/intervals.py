@@ -1,4 +1,4 @@
-"""Confidence intervals: Clopper-Pearson, Wilson, Tango and Student t.
+"""Confidence intervals: Clopper-Pearson, Wilson and Tango.
 
 Every interval takes ``alpha_side``, the error allowed on each side: 0.01 gives a 98 % interval
 whose two one-sided bounds hold at 99 %. All bounds are fractions, not percent.
@@ -7,7 +7,6 @@ whose two one-sided bounds hold at 99 %. All bounds are fractions, not percent.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,6 @@ from conformance.metrics.distributions import (
     binomial_cdf,
     bisect,
     normal_quantile,
-    student_t_quantile,
 )
 
 
@@ -163,22 +161,3 @@ def mcnemar_p(gained: int, lost: int) -> float:
     """
     tail = binomial_cdf(min(gained, lost), gained + lost, 0.5) if gained + lost else 1.0
     return min(1.0, 2 * tail)
-
-
-def student_interval(values: Sequence[float], *, alpha_side: float) -> Interval:
-    """Return the t interval of the mean of independent values.
-
-    Raises:
-        ConformanceError: Fewer than two values, which have no spread.
-    """
-    if len(values) < 2:
-        raise ConformanceError(
-            "a spread needs two values",
-            got=len(values),
-            expected="at least 2",
-            next_step="measure more rounds",
-        )
-    data = np.asarray(values, np.float64)
-    error = float(data.std(ddof=1)) / math.sqrt(len(data))
-    reach = student_t_quantile(1 - alpha_side, len(data) - 1) * error
-    return Interval(float(data.mean()) - reach, float(data.mean()) + reach)

@@ -12,7 +12,7 @@ from conformance.metrics.agreement import ScoreAgreement, decide_decisions, deci
 from conformance.metrics.flip_rate import decide_flip_rate
 from conformance.metrics.flips import flips_of_scores
 from conformance.metrics.outcomes import Outcomes
-from conformance.metrics.paired import decide_paired
+from conformance.metrics.paired import PairedDecision, decide_paired
 from conformance.metrics.sequential import plan_for
 from conformance.metrics.topn import TopN, label_ranks
 from conformance.predictions import Predictions
@@ -163,6 +163,7 @@ def paired_check(
         decide_paired(outcomes, bound_points=max_drop_points, plan=plan) for outcomes in orders
     )
     agreed = {decision.status} == {decision.status, *(other.status for other in others)}
+    ties = "" if agreed else _of_equal_scores(others)
     paired, unpaired = decision.paired_points, decision.unpaired_points
     side_pct = 100 * decision.alpha_side
     return Check(
@@ -173,8 +174,16 @@ def paired_check(
         bound=f"inside ±{max_drop_points:g}",
         unit=f"points, {100 - 2 * side_pct:g} % interval",
         source=f"{decision.method}; two one-sided tests of {side_pct:g} %",
-        detail=f"{decision.explanation}; gained {decision.gained}, lost {decision.lost} of "
+        detail=f"{decision.explanation}{ties}; gained {decision.gained}, lost {decision.lost} of "
         f"{decision.images:,}; known to ±{paired.half_width:.2f} points paired, only to "
         f"±{unpaired.half_width:.2f} unpaired ({unpaired.lower:+.2f} to {unpaired.upper:+.2f}); "
         f"McNemar's p {decision.mcnemar_p:.3g} does not decide",
     )
+
+
+def _of_equal_scores(others: Sequence[PairedDecision]) -> str:
+    """Say what would settle a decision that depends on the order of equal scores."""
+    open_order = next((each for each in others if each.status is Status.INCONCLUSIVE), None)
+    if open_order is None:
+        return "; no number of images settles it while the order of equal scores decides"
+    return f"; with equal scores in another order: {open_order.explanation}"

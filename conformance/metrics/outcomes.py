@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,22 +78,4 @@ def join_outcomes(parts: Iterable[Outcomes]) -> Outcomes:
         names=tuple(joined),
         reference_right=np.asarray([pair[0] for pair in joined.values()], np.bool_),
         candidate_right=np.asarray([pair[1] for pair in joined.values()], np.bool_),
-    )
-
-
-def require_same_images(reference: Sequence[str], candidate: Sequence[str]) -> None:
-    """Check that both sides name the same images in the same order.
-
-    Raises:
-        DatasetError: An image is missing, extra or elsewhere; the error names the first three.
-    """
-    if list(reference) == list(candidate):
-        return
-    missing = sorted(set(reference) - set(candidate))
-    extra = sorted(set(candidate) - set(reference))
-    raise DatasetError(
-        "the two sides hold different images",
-        got=f"missing {missing[:3]}, extra {extra[:3]}" if missing or extra else "another order",
-        expected=f"the same {len(reference)} images in the same order",
-        next_step="infer the same images on both sides",
     )

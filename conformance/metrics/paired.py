@@ -48,8 +48,8 @@ class PairedDecision:
         alpha_side: Error allowed on each side in this analysis.
         mcnemar_p: Exact p of "no difference at all"; shown, never decides.
         method: How the interval was made.
-        images_needed: Images that would settle it; None when it is settled or only the full set
-            can.
+        images_needed: Images that would settle it by this plan; None when it is settled or no
+            number of them would.
         explanation: One sentence for the reader.
     """
 
@@ -101,11 +101,14 @@ def decide_paired(
         else _paired_interval(gained, lost, images, alpha, plan)
     )
     status = _status(paired, bound_points, closed=census)
-    needed = None
+    needed, once = None, None
     if status is Status.INCONCLUSIVE:
-        needed = images_to_settle(
-            gained, lost, images,
-            bound_points=bound_points, alpha_side=alpha_side, most=full_set, plan=plan,
+        needed, once = (
+            images_to_settle(
+                gained, lost, images,
+                bound_points=bound_points, alpha_side=alpha_side, most=full_set, plan=each,
+            )
+            for each in (plan, "fixed")
         )  # fmt: skip
     hits = int(outcomes.candidate_right.sum())
     return PairedDecision(
@@ -120,7 +123,7 @@ def decide_paired(
         mcnemar_p=mcnemar_p(gained, lost),
         method=method,
         images_needed=needed,
-        explanation=_explanation(status, paired, bound_points, needed),
+        explanation=_explanation(status, paired, bound_points, needed, once),
     )
 
 
@@ -160,7 +163,9 @@ def _unpaired(hits: int, reference_hits: int, images: int, alpha: float) -> Inte
     return Interval(100 * (alone.lower - fixed), 100 * (alone.upper - fixed))
 
 
-def _explanation(status: Status, paired: Interval, bound_points: float, needed: int | None) -> str:
+def _explanation(
+    status: Status, paired: Interval, bound_points: float, needed: int | None, once: int | None
+) -> str:
     text = (
         f"the difference lies between {paired.lower:+.2f} and {paired.upper:+.2f} points, "
         f"the bound is ±{bound_points:g}"
@@ -169,9 +174,12 @@ def _explanation(status: Status, paired: Interval, bound_points: float, needed: 
         return f"{text}; a gain beyond the bound is suspicious: look at labels and leakage"
     if status is not Status.INCONCLUSIVE:
         return text
-    if needed is None:
+    if needed is not None:
+        return f"{text}; about {needed:,} images would settle it"
+    if once is None:
         return f"{text}; only the full set can settle it"
-    return f"{text}; about {needed:,} images would settle it"
+    settles = f"about {once:,} images looked at once would: --looks=once --images={once}"
+    return f"{text}; nothing short of the full set settles it by this plan, {settles}"
 
 
 def images_to_settle(

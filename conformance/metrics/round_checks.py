@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from conformance.ascend.timed_run import TimedRun
 from conformance.bounds import suite_bound
 from conformance.check import Check, SkipReason, Status, at_least, equal, recorded, skipped
 from conformance.errors import ToolError
 from conformance.metrics.aa_control import Control, decide_control
 from conformance.metrics.plausibility import require_plausible_rate, require_possible
+from conformance.metrics.round_looks import first_look_after, look_error
 from conformance.metrics.rounds import interleaved_halves, steadiness
 from conformance.metrics.throughput import decide_regression, smallest_change_pct
 from conformance.runners.om_facts import OmFacts, Regression
@@ -42,13 +44,14 @@ def spread_check(facts: OmFacts, soc: str) -> Check:
     if count < LEAST_ROUNDS:
         return _too_few("throughput.spread", count, LEAST_ROUNDS, facts, soc)
     found = steadiness(facts.rates_fps)
+    change = smallest_change_pct(found, look_error(count, first_look_after(facts.rounds_before)))
     return recorded(
         "throughput.spread",
         found.spread_pct,
         unit="%",
         detail=f"{count} rounds, correlation of each with the next {found.autocorrelation:+.2f}, "
         f"drift from first to last {found.drift_pct:+.2f} %; a change of "
-        f"{smallest_change_pct(found):.2f} % is found in 9 of 10 such runs",
+        f"{change:.2f} % is found in 9 of 10 such runs",
         coordinates=method_of(facts, soc),
     )
 
@@ -102,24 +105,29 @@ def possible_check(
         raise ToolError("no run of the tool is behind the rate", got=f"{facts.fps:g} fps")
     for run in facts.runs:
         require_possible(run)
-    known = [
-        figure.fps / table.chips_per_card
-        for table in spec.throughput
-        if table.soc == soc
-        for figure in table.figures
-    ]
-    known += earlier_fps
+    known = _known_fps(spec, soc, earlier_fps)
+    # Of generated input the rates that decide are cut from a list of times, not those printed.
+    require_plausible_rate(max(facts.rates_fps), known)
     require_plausible_rate(max(run.interface_fps for run in facts.runs), known)
     images = sum(run.images for run in facts.runs)
-    told = f"known rates of {soc} go up to {max(known):.6g}" if known else f"none known of {soc}"
+    # A run that nobody accepted may itself be wrong, and would make the next one plausible.
+    highest = f"go up to {max(known):.6g}" if known else "are none"
     return equal(
         "throughput.possible",
         0,
         0,
         unit="contradictions",
-        detail=f"{len(facts.runs)} runs of {images} images, {facts.fps:.6g} images/s; {told}",
+        detail=f"{len(facts.runs)} runs of {images} images, {facts.fps:.6g} images/s; "
+        f"known rates, published or accepted, {highest} of {soc}",
         coordinates=method_of(facts, soc),
     )
+
+
+def _known_fps(spec: ModelSpec, soc: str, earlier_fps: Sequence[float]) -> list[float]:
+    """Return every rate of one chip of this SoC that is known: published, or accepted before."""
+    tables = (table for table in spec.throughput if table.soc == soc)
+    published = [figure.fps / t.chips_per_card for t in tables for figure in t.figures]
+    return [*published, *earlier_fps]
 
 
 def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Check:
@@ -134,17 +142,8 @@ def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Chec
     Raises:
         ToolError: No output was compared.
     """
-    if not facts.sampled:
-        raise ToolError(
-            "no output of a timed round was compared",
-            got="0 outputs",
-            expected="those of at least one round",
-            next_step="measure again",
-        )
-    wrong = {name: value for name, value in facts.differences.items() if value > epsilon}
-    worst = sorted(wrong, key=lambda name: -wrong[name])[:SHOWN]
-    named = ", ".join(f"{name} by {wrong[name]:.3g}" for name in worst)
-    more = " ..." if len(wrong) > SHOWN else ""
+    _require_compared(facts.sampled)
+    wrong = _beyond(facts.differences, epsilon)
     largest = max(facts.differences.values(), default=0.0)
     return equal(
         "throughput.outputs",
@@ -153,37 +152,90 @@ def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Chec
         unit="images",
         source=f"a score may differ by {epsilon:.3g}: {source}",
         detail=f"{facts.sampled} outputs compared, largest difference {largest:.3g}"
-        + (f"; not those of the accuracy run: {named}{more}" if wrong else ""),
+        + (f"; {_not_the_accuracy_runs(wrong)}" if wrong else ""),
         hint="a rate of wrong outputs is no rate: look at the tool's logs" if wrong else "",
         coordinates=method_of(facts, soc),
     )
 
 
-def regression_check(found: Regression, soc: str, baseline: str) -> Check:
+def _require_compared(sampled: int) -> None:
+    if not sampled:
+        raise ToolError(
+            "no output of a timed round was compared",
+            got="0 outputs",
+            expected="those of at least one round",
+            next_step="measure again",
+        )
+
+
+def _beyond(differences: Mapping[str, float], epsilon: float) -> dict[str, float]:
+    return {name: value for name, value in differences.items() if value > epsilon}
+
+
+def _not_the_accuracy_runs(wrong: Mapping[str, float]) -> str:
+    worst = sorted(wrong, key=lambda name: -wrong[name])[:SHOWN]
+    named = ", ".join(f"{name} by {wrong[name]:.3g}" for name in worst)
+    return f"not those of the accuracy run: {named}{' ...' if len(wrong) > SHOWN else ''}"
+
+
+def regression_check(
+    found: Regression,
+    spec: ModelSpec,
+    soc: str,
+    baseline: str,
+    epsilon: float,
+    earlier_fps: Sequence[float] = (),
+) -> Check:
     """Compare a model with the one that it replaces, timed in turn on one chip.
+
+    FAIL also where the model's own outputs are not those of its accuracy run: such rounds leave
+    work out, and their rate is none.
 
     Args:
         found: Rounds of both.
+        spec: The model; its tables say what is known of this SoC.
         soc: ATC's name of the chip.
         baseline: The earlier model's file, for the message.
+        epsilon: Largest allowed difference of a score from the accuracy run's.
+        earlier_fps: Rates of one chip that were accepted for this SoC before.
 
     Raises:
-        ToolError: What a run claims cannot be, or there are fewer than five rounds on a side.
+        ToolError: What a run claims cannot be or is not plausible, no output was compared, or
+            there are fewer than five rounds on a side.
     """
-    for run in (*found.before, *found.now):
-        require_possible(run)
-    before, now = ([run.interface_fps for run in runs] for runs in (found.before, found.now))
+    before, now = (
+        _possible_rates(runs, spec, soc, earlier_fps) for runs in (found.before, found.now)
+    )
+    _require_compared(found.sampled)
     status, interval = decide_regression(before, now, bound_pct=REGRESSION_PCT)
     told = f"between {interval.lower:.2f} and {interval.upper:.2f} % in {len(now)} rounds a side"
-    drift = steadiness(now)
-    reasons = [found.spoiled, f"drifting chip: {drift.drift_pct:+.2f} %" if drift.drifting else ""]
+    reasons = [found.spoiled, _drift("the earlier model", before), _drift("the model", now)]
+    wrong = _beyond(found.differences, epsilon)
+    outputs = f"outputs of {len(wrong)} images are {_not_the_accuracy_runs(wrong)}" if wrong else ""
     made = at_least(
         "throughput.regression",
         100 * (sum(now) / len(now)) / (sum(before) / len(before)),
         REGRESSION_PCT,
         unit="%",
         source=f"{baseline}, timed in turn with this model",
-        detail="; ".join(filter(None, [told, *reasons])),
+        detail="; ".join(filter(None, [told, outputs, *reasons])),
         coordinates={"soc": soc, "tool": found.tool},
     )
-    return msgspec.structs.replace(made, status=Status.INCONCLUSIVE if any(reasons) else status)
+    if any(reasons):
+        status = Status.INCONCLUSIVE
+    return msgspec.structs.replace(made, status=Status.FAIL if wrong else status)
+
+
+def _possible_rates(
+    runs: Sequence[TimedRun], spec: ModelSpec, soc: str, earlier_fps: Sequence[float]
+) -> list[float]:
+    for run in runs:
+        require_possible(run)
+    rates = [run.interface_fps for run in runs]
+    require_plausible_rate(max(rates, default=0.0), _known_fps(spec, soc, earlier_fps))
+    return rates
+
+
+def _drift(what: str, rates_fps: Sequence[float]) -> str:
+    found = steadiness(rates_fps)
+    return f"drifting chip under {what}: {found.drift_pct:+.2f} %" if found.drifting else ""

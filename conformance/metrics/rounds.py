@@ -8,13 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conformance.bounds import suite_bound
 from conformance.errors import ToolError
 from conformance.metrics.distributions import student_t_quantile
 from conformance.metrics.intervals import Interval
 
-MIN_ROUNDS = 5
-MAX_ROUNDS = 30
-BLOCK_ENTRIES = 100
+MIN_ROUNDS = int(suite_bound("throughput.look_1"))
+MAX_ROUNDS = int(suite_bound("throughput.look_4"))
+BLOCK_ENTRIES = int(suite_bound("throughput.block_entries"))
+DRIFT_PCT = suite_bound("throughput.drift_pct")
+DRIFT_ALPHA_SIDE = suite_bound("throughput.drift_error_a_side")
+# Five rounds cannot show how alike neighbours are, so some likeness is always taken for granted.
+LEAST_CORRELATION = suite_bound("throughput.least_correlation")
+# Estimates can reach 1 and more.
+MOST_CORRELATION = 0.99
 
 
 def require_rates(rates: Sequence[float], least: int) -> None:
@@ -65,8 +72,10 @@ class Steadiness:
         rounds: Number of rounds.
         mean_fps: Their mean.
         spread_pct: Standard deviation in percent of the mean.
-        autocorrelation: Correlation of each round with the next one.
-        effective_rounds: Independent rounds that carry as much; fewer when neighbours are alike.
+        autocorrelation: Correlation of each round with the next one, as observed.
+        correlation: What it is taken for: without the bias of few rounds, and never below
+            ``throughput.least_correlation``.
+        effective_rounds: Independent rounds that carry as much: always fewer.
         drift_pct: Fitted change from the first to the last round, in percent of the mean.
         drifting: Whether the drift is both above 1 % and beyond chance (0.5 % a side).
     """
@@ -75,6 +84,7 @@ class Steadiness:
     mean_fps: float
     spread_pct: float
     autocorrelation: float
+    correlation: float
     effective_rounds: float
     drift_pct: float
     drifting: bool
@@ -90,40 +100,57 @@ def steadiness(rates_fps: Sequence[float]) -> Steadiness:
     data = np.asarray(rates_fps, np.float64)
     centred = data - data.mean()
     power = float(centred @ centred)
-    correlation = float(centred[:-1] @ centred[1:]) / power if power else 0.0
+    observed = float(centred[:-1] @ centred[1:]) / power if power else 0.0
+    correlation = _correlation(len(data), observed)
     time = np.arange(len(data)) - (len(data) - 1) / 2
     slope = float(time @ data) / float(time @ time)
     residual = centred - slope * time
     error = math.sqrt(float(residual @ residual) / (len(data) - 2) / float(time @ time))
     drift_pct = 100 * slope * (len(data) - 1) / float(data.mean())
-    beyond = abs(slope) > student_t_quantile(0.995, len(data) - 2) * error
+    beyond = abs(slope) > student_t_quantile(1 - DRIFT_ALPHA_SIDE, len(data) - 2) * error
     return Steadiness(
         rounds=len(data),
         mean_fps=float(data.mean()),
         spread_pct=100 * float(data.std(ddof=1)) / float(data.mean()),
-        autocorrelation=correlation,
-        effective_rounds=_effective(len(data), correlation),
+        autocorrelation=observed,
+        correlation=correlation,
+        effective_rounds=effective_rounds(len(data), correlation),
         drift_pct=drift_pct,
-        drifting=beyond and abs(drift_pct) > 1.0,
+        drifting=beyond and abs(drift_pct) > DRIFT_PCT,
     )
 
 
-def _effective(rounds: int, correlation: float) -> float:
-    """Return the independent rounds that carry as much as these, for first-order dependence."""
-    if correlation <= 2 / math.sqrt(rounds):  # what independent rounds show by chance
-        return float(rounds)
-    return max(2.0, rounds * (1 - correlation) / (1 + correlation))
+def _correlation(rounds: int, observed: float) -> float:
+    """Return what the correlation of neighbours is taken for.
+
+    Around their own mean few rounds look less alike than they are, by about (1 + 3r)/n. Source:
+    Kendall, Biometrika 41 (1954) 403.
+    """
+    unbiased = (rounds * observed + 1) / max(rounds - 3, 1)
+    return min(MOST_CORRELATION, max(LEAST_CORRELATION, unbiased))
+
+
+def effective_rounds(rounds: int, correlation: float) -> float:
+    """Return the independent rounds whose mean is known as well as that of these.
+
+    Args:
+        rounds: Their number.
+        correlation: Of each with the next one; it fades by this factor from one to the next.
+    """
+    apart = np.arange(1, rounds)
+    weight = 1 + 2 * float((1 - apart / rounds) @ correlation**apart)
+    return rounds / weight
 
 
 def mean_interval(rates_fps: Sequence[float], *, alpha_side: float) -> Interval:
-    """Return the t interval of the mean rate, widened where neighbouring rounds are alike.
+    """Return the t interval of the mean rate, as wide as its effective rounds make it.
 
     Raises:
         ToolError: Fewer than three rounds, or a rate that is not positive.
     """
     found = steadiness(rates_fps)
     error = found.spread_pct / 100 * found.mean_fps / math.sqrt(found.effective_rounds)
-    reach = student_t_quantile(1 - alpha_side, found.effective_rounds - 1) * error
+    reach = student_t_quantile(1 - alpha_side, found.rounds - 1) * error
     return Interval(found.mean_fps - reach, found.mean_fps + reach)
 
 

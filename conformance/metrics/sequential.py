@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from conformance.bounds import suite_bound
 from conformance.errors import ConfigError
 from conformance.metrics.distributions import bisect
 from conformance.metrics.intervals import Interval, require_counts, restricted_lost_rate
@@ -15,8 +16,8 @@ Plan = Literal["fixed", "looks", "anytime"]
 # On paper the shares exceed one, and the error does not: the looks before 5,000 can only pass where
 # few images are discordant, and there the look at 5,000 spends less than its share. Summed exactly
 # over the looks, a loss of exactly one point passes in at most 0.95 %, however many are discordant.
-LOOK_SHARES = {500: 0.05, 1_000: 0.05, 2_000: 0.10, 5_000: 0.93, 10_000: 0.04}
-LOOKS = tuple(LOOK_SHARES)
+LOOKS = (500, 1_000, 2_000, 5_000, 10_000)
+LOOK_SHARES = {look: suite_bound(f"accuracy.paired.look_share_{look}") for look in LOOKS}
 # What the sequence expects of lost, gained and agreeing images: 1 % each, worth 100 images. Every
 # prior is valid; this one makes the bounds narrow where ports of classifiers are found.
 PRIOR = (1.0, 1.0, 100.0)

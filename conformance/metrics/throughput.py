@@ -1,9 +1,9 @@
-"""Throughput against a published figure: rounds, three-way decisions and the A/A control."""
+"""Throughput against a published figure: three-way decisions from rounds at one look."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.bounds import suite_bound
@@ -12,15 +12,14 @@ from conformance.metrics.aa_control import (
     SAME_WITHIN_PCT,
     Control,
     ControlDecision,
-    decide_control,
 )
-from conformance.metrics.distributions import student_t_quantile
+from conformance.metrics.distributions import normal_quantile, student_t_quantile
 from conformance.metrics.intervals import Interval
 from conformance.metrics.rounds import (
     MAX_ROUNDS,
     MIN_ROUNDS,
     Steadiness,
-    interleaved_halves,
+    effective_rounds,
     mean_interval,
     ratio_interval,
     require_rates,
@@ -29,10 +28,8 @@ from conformance.metrics.rounds import (
 
 ALPHA_SIDE = suite_bound("throughput.error_a_side")
 BOUND_PCT = 95.0
-NOISY_SPREAD_PCT = 1.5
+NOISY_SPREAD_PCT = suite_bound("throughput.noisy_spread_pct")
 PLANNED_POWER = 0.9
-# Rounds at which a run that goes on until it can decide may look, the error shared evenly.
-ROUND_LOOKS = (5, 10, 20, 30)
 # A rate that is exactly the bound must not fail by the last bit of a float.
 ROUNDING = 1e-9
 SINGLE_FAIL_PCT = suite_bound("throughput.single_fail_pct")
@@ -74,6 +71,7 @@ def decide_throughput(
     alpha_side: float = ALPHA_SIDE,
     control: ControlDecision | None = None,
     disturbances: Sequence[str] = (),
+    later: Mapping[int, float] | None = None,
 ) -> ThroughputDecision:
     """Decide whether the mean rate reaches its share of the published figure.
 
@@ -89,6 +87,8 @@ def decide_throughput(
         alpha_side: Error allowed on each side, of one analysis at a number fixed beforehand.
         control: The A/A control of this run, if there is one.
         disturbances: Why this run cannot count: a busy, hot or unhealthy chip.
+        later: The looks that are still to come, each with its error; None where any number of
+            rounds up to 30 may be measured instead, with the same error.
 
     Raises:
         ToolError: Fewer than five rounds, or a rate or figure that is not positive.
@@ -107,13 +107,16 @@ def decide_throughput(
     needed = None
     if status is Status.INCONCLUSIVE and not reasons:
         away = abs(mean - bound_pct) - allowance
-        needed = _rounds_needed(away, spread_points, len(shares), alpha_side)
+        if later is None:
+            later = dict.fromkeys(range(len(shares) + 1, MAX_ROUNDS + 1), alpha_side)
+        needed = _rounds_needed(away, spread_points, steady, later)
         reasons = [_what_settles(needed, steady)]
     text = (
         f"{mean:.2f} % of {published_fps:g} fps, between {interval.lower:.2f} and "
         f"{interval.upper:.2f} % in {len(shares)} rounds of {steady.spread_pct:.2f} % spread"
     )
-    detectable = 100 - bound_pct + allowance + _reach(spread_points, len(shares), alpha_side)
+    reach = _reach(spread_points, len(shares), steady.correlation, alpha_side)
+    detectable = 100 - bound_pct + allowance + reach
     return ThroughputDecision(
         status,
         mean,
@@ -125,59 +128,6 @@ def decide_throughput(
         needed,
         "; ".join([text, *reasons]),
     )
-
-
-def rounds_wanted(
-    rates_fps: Sequence[float], published_fps: float | None, *, bound_pct: float = BOUND_PCT
-) -> int:
-    """Return how many rounds a run needs that goes on until it can say: no more than it has to.
-
-    Args:
-        rates_fps: Rate of each round so far.
-        published_fps: The figure that decides; None where the rate is only recorded.
-        bound_pct: Least share of the figure.
-
-    Raises:
-        ToolError: A rate or figure that is not positive.
-    """
-    count = len(rates_fps)
-    if count < MIN_ROUNDS or published_fps is None:
-        return MIN_ROUNDS
-    decision = decide_in_looks(rates_fps, published_fps, bound_pct=bound_pct)
-    if decision.status is not Status.INCONCLUSIVE:
-        return decision.steady.rounds
-    return next((look for look in ROUND_LOOKS if look > count), MAX_ROUNDS)
-
-
-def decide_in_looks(
-    rates_fps: Sequence[float],
-    published_fps: float,
-    *,
-    bound_pct: float = BOUND_PCT,
-    alpha_side: float = ALPHA_SIDE,
-    disturbances: Sequence[str] = (),
-) -> ThroughputDecision:
-    """Decide a run that measures on until it can say: the first look that decides counts.
-
-    Looks are taken at 5, 10, 20 and 30 rounds and share the error evenly. Each has its A/A control
-    on its own rounds, which all belong to one model, taken as ``ABBA…``.
-
-    Raises:
-        ToolError: Fewer than five rounds, or a rate or figure that is not positive.
-    """
-    require_rates(rates_fps, MIN_ROUNDS)
-    for look in (look for look in ROUND_LOOKS if look <= len(rates_fps)):
-        decision = decide_throughput(
-            rates_fps[:look],
-            published_fps,
-            bound_pct=bound_pct,
-            alpha_side=alpha_side / len(ROUND_LOOKS),
-            control=decide_control(*interleaved_halves(rates_fps[:look])),
-            disturbances=disturbances,
-        )
-        if decision.status is not Status.INCONCLUSIVE:
-            break
-    return decision
 
 
 def _status(interval: Interval, bound_pct: float, allowance_pct: float) -> Status:
@@ -197,21 +147,30 @@ def _reasons(steady: Steadiness, control: ControlDecision | None) -> list[str]:
     return found
 
 
-def _reach(spread_points: float, rounds: int, alpha_side: float) -> float:
-    """Distance from the bound at which a run of these rounds decides in 9 of 10 cases."""
-    quantiles = [student_t_quantile(p, rounds - 1) for p in (1 - alpha_side, PLANNED_POWER)]
-    return sum(quantiles) * spread_points / math.sqrt(rounds)
+def _reach(spread_points: float, rounds: int, correlation: float, alpha_side: float) -> float:
+    """Distance from the bound at which a run of these rounds decides in 9 of 10 cases.
+
+    Each run has a spread of its own, so this is a quantile of the noncentral t distribution.
+    Source: Johnson and Welch, Biometrika 31 (1940) 362, for large degrees of freedom.
+    """
+    free = rounds - 1
+    t = student_t_quantile(1 - alpha_side, free)
+    far = t * (1 - 1 / (4 * free))
+    far += normal_quantile(PLANNED_POWER) * math.sqrt(1 + t**2 / (2 * free))
+    return far * spread_points / math.sqrt(effective_rounds(rounds, correlation))
 
 
-def smallest_change_pct(steady: Steadiness, alpha_side: float = ALPHA_SIDE) -> float:
+def smallest_change_pct(steady: Steadiness, alpha_side: float) -> float:
     """Return the smallest change of the mean, in percent, found in 9 of 10 runs of such rounds."""
-    return _reach(steady.spread_pct, steady.rounds, alpha_side)
+    return _reach(steady.spread_pct, steady.rounds, steady.correlation, alpha_side)
 
 
-def _rounds_needed(away: float, spread_points: float, rounds: int, alpha_side: float) -> int | None:
-    """Return the rounds at which a mean this far off the bound decides; None if 30 do not."""
-    for count in range(rounds + 1, MAX_ROUNDS + 1):
-        if _reach(spread_points, count, alpha_side) <= away:
+def _rounds_needed(
+    away: float, spread_points: float, steady: Steadiness, later: Mapping[int, float]
+) -> int | None:
+    """Return the rounds at which a mean this far off the bound decides; None if none do."""
+    for count, alpha_side in later.items():
+        if _reach(spread_points, count, steady.correlation, alpha_side) <= away:
             return count
     return None
 

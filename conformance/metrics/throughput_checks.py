@@ -17,8 +17,9 @@ from conformance.metrics.round_checks import (
     possible_check,
     spread_check,
 )
+from conformance.metrics.round_looks import decide_in_looks, first_look_after
 from conformance.metrics.rounds import MIN_ROUNDS
-from conformance.metrics.throughput import decide_in_looks, decide_single
+from conformance.metrics.throughput import decide_single
 from conformance.om_key import OmKey
 from conformance.runners.om_facts import OmFacts
 from conformance.spec import Figure, ModelSpec, Throughput
@@ -127,7 +128,11 @@ def _decided(facts: OmFacts, table: Throughput, figure: Figure) -> tuple[Status,
     if len(rates) < MIN_ROUNDS:
         return _decided_by_one(facts.fps * table.chips_per_card, figure, spoiled)
     decision = decide_in_looks(
-        rates, figure.fps, bound_pct=table.bound_pct, disturbances=[spoiled] if spoiled else []
+        rates,
+        figure.fps,
+        first_look=first_look_after(facts.rounds_before),
+        bound_pct=table.bound_pct,
+        disturbances=[spoiled] if spoiled else [],
     )
     words = [
         decision.explanation,

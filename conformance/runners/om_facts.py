@@ -24,6 +24,7 @@ class OmFacts(msgspec.Struct, frozen=True, kw_only=True):
         om_sha256: Digest of the model.
         runs: Every run of the tool behind the rates: its claims, and what was seen of it.
         dropped_fps: Rates that warmed the chip up and do not count.
+        rounds_before: Rounds, first among the rates, that were there before any could decide.
         sampled: Outputs of timed rounds that were compared with the accuracy run's.
         differences: Images of which they are not equal: largest difference of a score.
     """
@@ -39,6 +40,7 @@ class OmFacts(msgspec.Struct, frozen=True, kw_only=True):
     om_sha256: str
     runs: list[TimedRun] = []
     dropped_fps: list[float] = []
+    rounds_before: int = 0
     sampled: int = 0
     differences: dict[str, float] = {}
 
@@ -56,9 +58,14 @@ class Regression(msgspec.Struct, frozen=True):
         before: Rounds of the earlier model, in time with those of the other.
         now: Rounds of the model.
         spoiled: Why the timing decides nothing; empty if nothing speaks against it.
+        sampled: Outputs of the model's rounds that were compared with the accuracy run's.
+        differences: Images of which they are not equal: largest difference of a score. The earlier
+            model's may be of other weights.
     """
 
     tool: str
     before: list[TimedRun]
     now: list[TimedRun]
     spoiled: str
+    sampled: int = 0
+    differences: dict[str, float] = {}
