@@ -123,5 +123,5 @@ def test_the_joint_report_shows_what_holds_of_all_runs_together(
     assert main(["report", *words]) == 0
     page = (tmp_path / "one+other.html").read_text("utf-8")
     assert ">NOT CONFORMANT<" in page
-    assert "2 runs hold 196 different images and 196 of them again" in page
+    assert "2 runs (different sets of images: 1) hold 196 images and 196 of them again" in page
     assert "accuracy.paired.top1" in page

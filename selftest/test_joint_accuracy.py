@@ -52,15 +52,15 @@ def joint(*runs: Made, batch: int = 16) -> Check:
 
 def test_the_same_images_again_add_nothing(run: Made) -> None:
     again, once = joint(run, run, run), joint(run, (run[0], renamed(run[1], 1)))
-    assert "3 runs of 1 different sets" in again.detail
-    assert f"{IMAGES} different images and {2 * IMAGES} of them again" in again.detail
+    assert "3 runs (different sets of images: 1)" in again.detail
+    assert f"{IMAGES} images and {2 * IMAGES} of them again" in again.detail
     assert again.value == once.value
 
 
 def test_other_images_add_to_the_evidence(run: Made) -> None:
     both = joint(run, (run[0], renamed(run[1], 1001)))
-    assert "2 runs of 2 different sets" in both.detail
-    assert f"{2 * IMAGES} different images and 0 of them again" in both.detail
+    assert "2 runs (different sets of images: 2)" in both.detail
+    assert f"{2 * IMAGES} images and 0 of them again" in both.detail
     assert both.value != joint(run, run).value
 
 

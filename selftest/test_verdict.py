@@ -317,7 +317,7 @@ def test_host_and_board_runs_join(
     assert main([*words, str(board)]) == 11
     assert main([*words, str(host), str(board)]) == 0
     said = capsys.readouterr().out
-    assert "2 runs hold 196 different images and 196 of them again" in said
+    assert "2 runs (different sets of images: 1) hold 196 images and 196 of them again" in said
     last = said.splitlines()[-1]
     assert last == "CONFORMANT release [weights=published images=subset board=device]"
     assert main(["report", *words[1:], str(host), str(board), "--no-thumbnails"]) == 0

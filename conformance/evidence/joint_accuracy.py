@@ -84,7 +84,7 @@ def _joined(
     repeated = sum(len(part.names) for part in parts) - len(joined.names)
     sets = len({part.digest for part in parts})
     detail = (
-        f"{len(parts)} runs of {sets} different sets hold {len(joined.names):,} different images "
+        f"{len(parts)} runs (different sets of images: {sets}) hold {len(joined.names):,} images "
         f"and {repeated:,} of them again, which adds nothing; {check.detail}"
     )
     place: Coordinates = {"model": coordinates["model"], **coordinates, "runs": len(parts)}
