@@ -17,7 +17,13 @@ from conformance.build import Builder
 from conformance.build_om import OmBuilder
 from conformance.measure_om import OmMeasurement, OmMeasurer, first_reason
 from conformance.metrics.round_looks import first_look_after, rounds_wanted
-from conformance.metrics.rounds import BLOCK_ENTRIES, MIN_ROUNDS, abba, rounds_from_times
+from conformance.metrics.rounds import (
+    BLOCK_ENTRIES,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    abba,
+    rounds_from_times,
+)
 from conformance.metrics.throughput import BOUND_PCT
 from conformance.om_key import OmKey
 from conformance.progress import at_most, step
@@ -202,33 +208,29 @@ class OmTimer:
     def _pure_rounds(
         self, folder: Path, spec: ModelSpec, key: OmKey, measured: OmMeasurement, target: Target
     ) -> OmFacts:
-        """Time generated input in blocks, after a round over images whose outputs are compared."""
+        """Time generated input in one run, after a round over images whose outputs are compared.
+
+        A round of it takes the chip a fraction of a second: where a figure decides, as many as ever
+        count are made at once, in place of starting the tool for each look.
+        """
         facts = self._repeated(folder, spec, key, measured, lambda _: 1)
         om = self._om_builder.om_model(spec, key).path
-        rates: list[float] = []
-        dropped: list[float] = []
-        runs, spoiled, notes = list(facts.runs), [facts.spoiled], list(facts.notes)
+        spoiled, notes = [facts.spoiled], list(facts.notes)
+        rounds = MAX_ROUNDS if target.fps else MIN_ROUNDS
         with self._measurer.timed(spoiled):
-            while (missing := target.rounds_wanted(rates) - len(rates)) > 0:
-                loops = (max(missing, MIN_ROUNDS - 1) + 1) * BLOCK_ENTRIES
-                run = self._pure_run(folder, om, key, facts.tool, loops)
-                runs.append(run.timed)
-                notes += run.notes
-                if not run.times_ms:
-                    rates = [run.rate_fps]
-                    notes.append("no time of each batch: one rate for the whole run")
-                    break
-                first, *blocks = rounds_from_times(run.times_ms, key.batch)
-                dropped.append(first)
-                rates += blocks
-                if any(spoiled):
-                    break
+            run = self._pure_run(folder, om, key, facts.tool, (1 + rounds) * BLOCK_ENTRIES)
+        notes += run.notes
+        dropped, rates = _without_first(run.times_ms, key.batch)
+        if not rates:
+            rates = [run.rate_fps]
+            notes.append("no time of each batch: one rate for the whole run")
         return msgspec.structs.replace(
             facts,
             method="pure",
             rates_fps=rates,
             dropped_fps=dropped,
-            runs=runs,
+            rounds_before=len(rates) - 1,
+            runs=[*facts.runs, run.timed],
             spoiled=first_reason(spoiled),
             notes=notes,
         )
@@ -247,3 +249,11 @@ class OmTimer:
             keep_logs(empty / "work", logs)
         self._host.demand_expected(run.emulated, f"{tool} with {om}")
         return run
+
+
+def _without_first(times_ms: Sequence[float], batch: int) -> tuple[list[float], list[float]]:
+    """Return the first round, which warms the chip up, and the rates of the others."""
+    if not times_ms:
+        return [], []
+    first, *rates = rounds_from_times(times_ms, batch)
+    return [first], rates

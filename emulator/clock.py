@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -23,8 +24,8 @@ HEADROOM = 1.25
 
 BLOCK = 100
 """Batches over which the rate within a run wanders."""
-DRIFT_RUNS = 60
-"""Runs after which a chip that gets slower has come to rest."""
+DRIFT_STEPS = 60
+"""Runs, or blocks of a long one, after which a chip that gets slower has come to rest."""
 
 
 class ChipClock:
@@ -45,13 +46,15 @@ class ChipClock:
         rate = state.facts.squeezenet_fps(model.batch) * state.clock_factor
         rate *= state.facts.tuned_gain if model.tuned else 1.0
         rate /= FIXED_SHARE + (1 - FIXED_SHARE) * model.macs / SQUEEZENET_MACS
+        self._changes: list[Callable[[int, int], float]] = []
         for fault in faults.at("clock", model.batch):
             options = dict(fault.options)
             self._spread = float(options.pop("spread", self._spread))
-            rate *= RATES[fault.do](faults.run, **options)
+            self._changes.append(partial(RATES[fault.do], **options))
         seed = [state.seed, device, model.batch, int(model.tuned)]
         wander = _wandering(np.random.default_rng(seed), faults.run, state.clock_memory)
         self._random = np.random.default_rng([*seed, faults.run])
+        self._run = faults.run
         self._fps = rate * (1 + self._spread * wander)
 
     def _noise(self, count: int) -> Sequence[float]:
@@ -70,7 +73,16 @@ class ChipClock:
         mean_ms = 1000 * self._batch / self._fps * (1 + sharers)
         noise = self._noise(count)
         centre = sum(noise) / count
-        return [mean_ms * (1 + value - centre) for value in noise]
+        factors = self._factors(count)
+        return [
+            mean_ms / factors[number // BLOCK] * (1 + value - centre)
+            for number, value in enumerate(noise)
+        ]
+
+    def _factors(self, count: int) -> list[float]:
+        """By how much faults change the rate of each block of the run."""
+        blocks = range(-(-count // BLOCK))
+        return [math.prod(change(self._run, block) for change in self._changes) for block in blocks]
 
 
 def _wandering(random: np.random.Generator, run: int, memory: float) -> float:
@@ -82,17 +94,21 @@ def _wandering(random: np.random.Generator, run: int, memory: float) -> float:
     return value
 
 
-def _scaled(_: int, *, factor: float) -> float:
+def _scaled(_run: int, _block: int, *, factor: float) -> float:
     return factor
 
 
-def _drifting(run: int, *, per_run: float) -> float:
-    return 1 - per_run * min(run, DRIFT_RUNS)
+def _drifting(run: int, block: int, *, per_run: float) -> float:
+    return 1 - per_run * min(run + block, DRIFT_STEPS)
 
 
-def _alternating(run: int, *, factor: float) -> float:
-    """Slower in the second half of the order A B B A, which begins after the first run."""
-    return factor if run and (run - 1) % 4 in (1, 2) else 1.0
+def _alternating(run: int, block: int, *, factor: float) -> float:
+    """Slower in the second half of the order A B B A of runs, or of the blocks of a long one.
+
+    It begins after the first of them, which warms the chip up.
+    """
+    step = block or run
+    return factor if step and (step - 1) % 4 in (1, 2) else 1.0
 
 
 RATES: dict[str, Callable[..., float]] = {

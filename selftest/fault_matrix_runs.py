@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from conformance.evidence.record import OutcomeRecord, Record
 from conformance.imagenet.folders import open_dataset
 from emulator import EmulatedBoard, install
 from emulator.tenants import forget_runs
-from selftest.fault_rows import Row
+from selftest.fault_rows import Row, known_rows
 from selftest.fault_server import Ask, FaultServer
 from selftest.photographs import PHOTOGRAPHS, WEIGHTS
 from selftest.suites import checks, records
 
 IMAGES = 37
 BOARD_VARIABLE = "ASCEND_EMULATOR_BOARD"
+SOC = "Ascend310"
+CLOCK = {"clock_factor": 1.0, "clock_spread": 0.004}
 ALL_ON_BOARD = ("-m", "npu", "tests")
 
 
@@ -64,13 +67,13 @@ class FaultBench:
         folder: This worker's own.
         shared: What all workers of pytest share: the photographs and the warm store.
         server: Runs the suite.
-        board: This worker's board.
+        boards: This worker's boards, by their system on chip.
     """
 
     folder: Path
     shared: Path
     server: FaultServer
-    board: EmulatedBoard
+    boards: Mapping[str, EmulatedBoard]
 
     @property
     def store(self) -> Path:
@@ -105,23 +108,31 @@ class FaultBench:
             prepare_photographs(self.images)
             warm = self.run("warm", [*ALL_ON_BOARD, "--batch=1,16", "--tune=run"])
             assert warm.status == 0, warm.output
+            for row in {row.soc: row for row in known_rows().values() if row.soc != SOC}.values():
+                warm = self.run(f"warm-{row.soc}", [row.node, f"--batch={row.batch}"], soc=row.soc)
+                assert warm.status == 0, warm.output
             filled.touch()
 
     def clean(self, seed: int) -> Outcome:
         """Run every claim about the board, which is another one of its kind."""
-        self.board.configure(seed=seed, faults=[])
+        self.boards[SOC].configure(seed=seed, faults=[], **CLOCK)
         return self.run(f"clean-{seed}", [*ALL_ON_BOARD, "--batch=1,16", "--tune=stored"])
 
     def row(self, row: Row) -> Outcome:
         """Run the test that must catch a row's fault."""
-        self.board.configure(seed=0, faults=[] if row.cause else [row.name])
-        forget_runs(self.board.folder)
+        board = self.boards[row.soc]
+        faults = [] if row.cause else [row.name]
+        board.configure(seed=0, faults=faults, **(CLOCK | dict(row.clock)))
+        forget_runs(board.folder)
         arguments = [row.node, f"--batch={row.batch}", *row.more]
         arguments.append("--tune=run" if row.om.endswith("tuned") else "--tune=off")
-        return self.run(row.name, arguments, row)
+        return self.run(row.name, arguments, row, soc=row.soc)
 
-    def run(self, name: str, arguments: list[str], row: Row | None = None) -> Outcome:
+    def run(
+        self, name: str, arguments: list[str], row: Row | None = None, *, soc: str = SOC
+    ) -> Outcome:
         """Run the suite once in a folder of its own, which is removed."""
+        board = self.boards[soc].folder
         folder = self.folder / "runs" / name
         folder.mkdir(parents=True)
         (folder / "scratch").mkdir()
@@ -135,7 +146,7 @@ class FaultBench:
             arguments=tuple(options),
             folder=str(folder),
             environment={
-                "CONFORMANCE_EMULATED_BOARD": str(self.board.folder),
+                "CONFORMANCE_EMULATED_BOARD": str(board),
                 "TMPDIR": str(folder / "scratch"),
             },
             cause=row.cause if row else "",
@@ -144,7 +155,7 @@ class FaultBench:
         status, seconds, work_s = self.server.run(ask)
         output = (folder / "output.txt").read_text("utf-8", "replace")
         found = records(folder / "evidence") if (folder / "evidence").exists() else []
-        running = still_running(self.board.folder)
+        running = still_running(board)
         outcome = Outcome(status, seconds, work_s, found, output, running)
         shutil.rmtree(folder, ignore_errors=True)
         return outcome
@@ -161,7 +172,9 @@ class FaultBench:
 def make_bench(folder: Path, shared: Path, server: FaultServer) -> FaultBench:
     """Make a board, and a folder of photographs and a warm store where there are none yet."""
     shared.mkdir(parents=True, exist_ok=True)
-    bench = FaultBench(folder, shared, server, install(folder / "board"))
+    socs = {row.soc for row in known_rows().values()}
+    boards = {soc: install(folder / f"board-{soc}", soc) for soc in sorted(socs)}
+    bench = FaultBench(folder, shared, server, boards)
     bench.warm_up()
     return bench
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Row:
         cause: What goes wrong on the host; empty for a fault of the board.
         test: The test of one ``.om`` that must catch it, where another states the check too.
         om: Which ``.om`` the test is about, such as ``bs16-tuned``.
+        soc: System on chip of the board.
+        clock: What the board's clock does without the fault, as fields of its state.
         batch: Batch sizes of the run.
         fresh: Kinds of artifacts that the store must not have yet.
         more: Further options of the run.
@@ -54,6 +56,8 @@ class Row:
     cause: str = ""
     test: str = ""
     om: str = "bs16"
+    soc: str = "Ascend310"
+    clock: Mapping[str, float] = field(default_factory=dict)
     batch: str = "1,16"
     fresh: tuple[str, ...] = ()
     more: tuple[str, ...] = ()

@@ -293,8 +293,8 @@ def test_generated_input_is_timed_in_blocks_of_batches(place: Machine) -> None:
     p3 = machine(place.folder / "other", "Ascend310P3")
     found = timer(p3).timed_run(SPEC, OmKey(8), "Ascend310P3")
     assert found.method == "pure"
-    assert found.runs[-1].images == 600 * 8
-    assert (len(found.rates_fps), len(found.dropped_fps)) == (5, 1)
+    assert found.runs[-1].images == 3100 * 8
+    assert (len(found.rates_fps), len(found.dropped_fps), found.rounds_before) == (30, 1, 29)
     assert found.sampled, "and a round over images lies before it"
 
 

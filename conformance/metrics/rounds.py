@@ -45,8 +45,9 @@ def rounds_from_times(
 ) -> tuple[float, ...]:
     """Return images per second of blocks of consecutive batch times.
 
-    Neighbouring batches are not independent, means of at least 100 of them nearly are. At most 30
-    blocks are made; a rest widens the blocks instead of being dropped.
+    Neighbouring batches are not independent, means of at least 100 of them nearly are. At most 31
+    blocks are made, the first of which warms the chip up; a rest widens the blocks instead of being
+    dropped.
 
     Args:
         times_ms: Time of each batch, in the order of the run.
@@ -57,7 +58,7 @@ def rounds_from_times(
         ToolError: Too few entries, or a time that is not positive.
     """
     require_rates(times_ms, block * MIN_ROUNDS)
-    count = min(MAX_ROUNDS, len(times_ms) // block)
+    count = min(1 + MAX_ROUNDS, len(times_ms) // block)
     return tuple(
         float(1000 * batch / part.mean())
         for part in np.array_split(np.asarray(times_ms, np.float64), count)
