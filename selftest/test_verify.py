@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 
 from conformance.__main__ import main
-from conformance.check import Check, Status
+from conformance.check import Check, Direction, Status
 from conformance.errors import EvidenceError
-from conformance.evidence.bundle import JUNIT_FILE, PREDICTIONS_FILE, STATEMENT_FILE
+from conformance.evidence.bundle import (
+    JUNIT_FILE,
+    PREDICTIONS_FILE,
+    STATEMENT_FILE,
+    MadeCheck,
+)
 from conformance.evidence.bundle_files import read_evidence
 from conformance.evidence.gate import Gates, read_gates
 from conformance.evidence.prediction_file import (
@@ -25,6 +30,7 @@ from conformance.evidence.prediction_file import (
     read_predictions,
     write_predictions,
 )
+from conformance.evidence.rejudge import count_problems
 from conformance.evidence.report.page import write_report
 from conformance.evidence.signature import NAMESPACE, signature_problem
 from conformance.evidence.verify import verify
@@ -587,6 +593,25 @@ def test_fifty_thousand_images_in_five_seconds(tmp_path: Path) -> None:
     assert found.decision
     assert found.decision.line == "CONFORMANT release [weights=published images=full board=device]"
     assert elapsed_s < 5
+
+
+def test_accuracy_that_is_too_good_is_counted_again_too(good: Path, gates: Gates) -> None:
+    """What is stated as points above the published figure is what the predictions give."""
+    spec = SPECS[MODEL]
+    lower = msgspec.structs.replace(spec.accuracy, top1_pct=spec.accuracy.top1_pct - 2)
+    specs = {MODEL: msgspec.structs.replace(spec, accuracy=lower)}
+    evidence, held = read_evidence(good), read_predictions(good / PREDICTIONS_FILE)
+    found = evidence.predictions[-1]
+    above = 100 * held.hits(found.name)[0] / found.images - lower.top1_pct
+    for value, said in ((above, False), (above / 2, True)):
+        check = Check(
+            id="accuracy.published.top1", status=Status.FAIL, value=value, bound=0.5,
+            direction=Direction.AT_MOST, unit=f"points above {lower.top1_pct:g} %",
+            coordinates={**found.coordinates, "variant": "float32", "tuned": "no"},
+        )  # fmt: skip
+        made = (MadeCheck(test="t", seconds=0.0, check=check),)
+        one = msgspec.structs.replace(evidence, checks=made)
+        assert bool(list(count_problems(one, gates, specs, held))) is said
 
 
 def test_a_failure_cannot_be_edited_away(tmp_path: Path, gates: Gates) -> None:

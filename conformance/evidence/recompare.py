@@ -25,7 +25,7 @@ from conformance.metrics.outcomes import Outcomes
 from conformance.spec import ModelSpec
 
 NOTHING = Predictions((), np.empty(0, np.int32), {})
-# Batch sizes compared on the host and on the board, and the check that states what is allowed.
+# Checks of what a board said; the others of batch sizes are about ONNX Runtime.
 ON_BOARD = "agreement."
 
 
