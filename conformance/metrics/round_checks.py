@@ -84,7 +84,12 @@ def _too_few(check_id: str, count: int, least: int, facts: OmFacts, soc: str) ->
 
 
 def possible_check(
-    facts: OmFacts, spec: ModelSpec, soc: str, earlier_fps: Sequence[float] = ()
+    facts: OmFacts,
+    spec: ModelSpec,
+    soc: str,
+    earlier_fps: Sequence[float] = (),
+    *,
+    batch: int = 0,
 ) -> Check:
     """State that the figures can be true: rates, clocks, counts and file times of every run.
 
@@ -92,7 +97,8 @@ def possible_check(
         facts: What was measured.
         spec: The model; its tables say what is known of this SoC.
         soc: ATC's name of the chip.
-        earlier_fps: Rates of one chip that were accepted for this SoC before.
+        earlier_fps: Rates of one chip that were accepted for this SoC and batch size before.
+        batch: Its batch size, whose figures are the measure; where none is known of it, all are.
 
     Raises:
         ToolError: Something cannot be, or the rate is higher than anything known makes plausible:
@@ -102,13 +108,15 @@ def possible_check(
         raise ToolError("no run of the tool is behind the rate", got=f"{facts.fps:g} fps")
     for run in facts.runs:
         require_possible(run)
-    known = [
-        figure.fps / table.chips_per_card
+    figures = {
+        (figure.batch, figure.tuned): figure.fps / table.chips_per_card
         for table in spec.throughput
         if table.soc == soc
         for figure in table.figures
-    ]
-    known += earlier_fps
+    }
+    # Figures of another batch size are up to eight times as high.
+    same = [fps for (size, _), fps in figures.items() if size == batch]
+    known = [*(same or figures.values()), *earlier_fps]
     require_plausible_rate(max(run.interface_fps for run in facts.runs), known)
     images = sum(run.images for run in facts.runs)
     told = f"known rates of {soc} go up to {max(known):.6g}" if known else f"none known of {soc}"
