@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from conformance.artifacts import Request
-from conformance.bounds import bounds_sha256
+from conformance.bounds import bounds_sha256, suite_bound, suite_source
 from conformance.build import Builder
 from conformance.makers import LOADING, PREPARING, source_digest, versions
 from conformance.progress import step
@@ -18,6 +18,7 @@ from conformance.spec import ModelSpec
 
 BOUND_FILE = "bound.json"
 CALIBRATION_IMAGES = 40
+SAME_PLACE_FACTOR = suite_bound("float16.same_place_factor")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,26 @@ class AllowedError:
         epsilon: Largest allowed difference of any score of any image.
         decision_epsilon: A decision may differ only over a gap of at most twice it.
         source: Where the two come from.
+        storage_error: Worst error of a simulation that stores every result in float16.
     """
 
     epsilon: float
     decision_epsilon: float
     source: str
+    storage_error: float
+
+    @property
+    def same_place(self) -> float:
+        """Largest difference between two results of one picture at one place of its batch."""
+        return SAME_PLACE_FACTOR * self.storage_error
+
+    @property
+    def same_place_source(self) -> str:
+        """Where that comes from."""
+        return (
+            f"{SAME_PLACE_FACTOR:g} times {self.storage_error:.3g}, what storage in float16 costs; "
+            f"{suite_source('float16.same_place_factor')}"
+        )
 
 
 def allowed_error(builder: Builder, spec: ModelSpec) -> AllowedError:
@@ -43,7 +59,8 @@ def allowed_error(builder: Builder, spec: ModelSpec) -> AllowedError:
     """
     if spec.float16 and builder.checkpoint(spec).weights_class != "sample":
         source = f"{spec.name}.toml: 4 and 2 times the worst of two float16 simulations"
-        return AllowedError(spec.float16.epsilon, spec.float16.decision_epsilon, source)
+        found = spec.float16
+        return AllowedError(found.epsilon, found.decision_epsilon, source, found.storage_error)
     return builder.once(f"float16 bound {spec.name}", lambda: _derived(builder, spec))
 
 
@@ -67,7 +84,11 @@ def _derived(builder: Builder, spec: ModelSpec) -> AllowedError:
                 [image.name for image in images],
                 weights_sha256=checkpoint.sha256,
             )
-        kept = {"epsilon": bound.epsilon, "decision_epsilon": bound.decision_epsilon}
+        kept = {
+            "epsilon": bound.epsilon,
+            "decision_epsilon": bound.decision_epsilon,
+            "storage_error": bound.storage_error,
+        }
         (folder / BOUND_FILE).write_bytes(msgspec.json.encode(kept))
         return {"images": str(len(images))}
 
@@ -90,4 +111,4 @@ def _derived(builder: Builder, spec: ModelSpec) -> AllowedError:
         builder.store.get(request, build).path(BOUND_FILE).read_bytes(), type=dict[str, float]
     )
     source = f"derived from PyTorch on {len(images)} images of this run: two float16 simulations"
-    return AllowedError(kept["epsilon"], kept["decision_epsilon"], source)
+    return AllowedError(source=source, **kept)

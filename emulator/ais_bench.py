@@ -14,7 +14,7 @@ from emulator import fault_files, fault_runs, fault_scores
 from emulator.ais_bench_args import NOT_EMULATED, parse
 from emulator.ais_bench_report import RunRecord, report
 from emulator.board import Board
-from emulator.chip import NoSuchDeviceError, OpenChip, opened
+from emulator.chip import NoSuchDeviceError, OpenChip, find_chip, opened
 from emulator.clock import wait_until
 from emulator.marker import SENTENCE, say, seconds
 from emulator.om import OmError
@@ -73,8 +73,9 @@ def _run(
 ) -> float:
     say("[INFO] acl init success")
     try:
+        find_chip(board.state, device)
+        say(f"[INFO] open device {device} success")
         with opened(board, device, Path(args.model), "python3") as chip:
-            say(f"[INFO] open device {device} success")
             say(f"[INFO] load model {args.model} success")
             say("[INFO] create model description success")
             throughput = _infer(args, chip, folder, argv)
@@ -83,8 +84,8 @@ def _run(
         say("EL003: The argument is invalid.")
         say(f"[ERROR] acl open device {device} failed")
         raise RuntimeError("SetDevice failed.ret=507033") from None
-    except OmError as error:
-        say(f"[ERROR] load model from file failed, model file is {args.model}: {error}")
+    except OmError:
+        say(f"[ERROR] load model from file failed, model file is {args.model}")
         raise RuntimeError("[1][ACL:invalid parameter]") from None
     say("[INFO] unload model success, model Id is 1")
     say("[INFO] end to destroy context")
@@ -130,7 +131,8 @@ def _from_files(args: argparse.Namespace, chip: OpenChip, target: Path | None) -
     started_s = seconds()
     sharers = chip.sharers()
     outputs = list(chip.session.infer_each(files.batches(inputs, count)))
-    times = chip.clock.batch_ms(len(outputs), max(sharers, chip.sharers()))
+    # Each batch is computed --loop times, and each time counts.
+    times = chip.clock.batch_ms(args.loop * len(outputs), max(sharers, chip.sharers()))
     wait_until(started_s + sum(times) / 1000)
     _progress(len(outputs), started_s)
     saved = _save(args.outfmt, chip, target, inputs, outputs) if target else []

@@ -17,6 +17,7 @@ FLAGS = frozenset(
     """.split()  # noqa: SIM905  a list of 40 quoted words reads worse
 )
 MODES = ("0", "1", "3", "5", "6")
+BUILDING_MODES = ("0", "3")
 LOG_LEVELS = ("debug", "info", "warning", "error", "null", "default")
 FRAMEWORKS = ("0", "1", "3", "5")
 HALF_MODES = ("force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "fp16", "mixed_float16")
@@ -109,9 +110,18 @@ def check_choices(args: AtcArgs) -> None:
     _one_of(args, "op_select_implmode", ("high_performance", "high_precision"))
     _one_of(args, "precision_mode", HALF_MODES + WHOLE_MODES)
     _one_of(args, "precision_mode_v2", HALF_MODES + WHOLE_MODES)
-    given = [f"--{name}" for name in DYNAMIC if args[name]]
-    if len(given) > 1:
-        raise AtcError("E10009", f"Parameters [{', '.join(given)}] are mutually exclusive.")
+    for names in (DYNAMIC, ("precision_mode", "precision_mode_v2")):
+        given = [f"--{name}" for name in names if args[name]]
+        if len(given) > 1:
+            raise AtcError("E10009", f"Parameters [{', '.join(given)}] are mutually exclusive.")
+    _only_when_shown(args)
+
+
+def _only_when_shown(args: AtcArgs) -> None:
+    """Refuse what names a finished model where one is to be built."""
+    for name in ("om", "json"):
+        if args[name] and (args["mode"] or "0") in BUILDING_MODES:
+            raise invalid(args[name], f"--{name}", "it is for --mode=1, 5 and 6")
 
 
 def _one_of(args: AtcArgs, name: str, choices: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -26,8 +27,8 @@ from emulator.om import Aipp, OfflineModel, TensorSpec
 from emulator.session import ChipSession
 from emulator.soc import known_socs
 
-OPSETS = {5: (11, 11), 6: (9, 13), 7: (9, 18), 8: (9, 18), 9: (9, 18)}
-"""Lowest and highest ONNX opset by CANN generation (operator lists of CANN 5.0.1 to 9)."""
+OPSETS = (((7,), (9, 18)), ((5, 0, 4), (9, 13)), ((0,), (11, 11)))
+"""From which release of CANN on which ONNX opsets are read (operator lists of CANN 5.0.1 to 9)."""
 
 
 def build(args: AtcArgs, board: Board, *, tune: bool = False) -> OfflineModel:
@@ -45,7 +46,7 @@ def build(args: AtcArgs, board: Board, *, tune: bool = False) -> OfflineModel:
     if args["mode"] != "3":
         require(args, "output")
     _check_target(args, board)
-    model = _read_onnx(Path(args["model"]), board.state.cann_generation)
+    model = _read_onnx(Path(args["model"]), board.state.cann)
     shapes = _shapes(args, model)
     batch = next(iter(shapes.values()))[0]
     aipp = _aipp(args, shapes)
@@ -76,7 +77,7 @@ def _check_target(args: AtcArgs, board: Board) -> None:
     tuning.check_mode(args, board)
 
 
-def _read_onnx(path: Path, generation: int) -> ModelProto:
+def _read_onnx(path: Path, cann: str) -> ModelProto:
     try:
         model = ModelProto.FromString(path.read_bytes())
         checker.check_model(model)
@@ -86,11 +87,11 @@ def _read_onnx(path: Path, generation: int) -> ModelProto:
     except (DecodeError, checker.ValidationError) as error:
         text = f"Value [{path}] for parameter [--model] is invalid. Reason: not an ONNX model"
         raise AtcError("E10003", text) from error
-    _check_opset(model, generation)
+    _check_opset(model, cann)
     return model
 
 
-def _check_opset(model: ModelProto, generation: int) -> None:
+def _check_opset(model: ModelProto, cann: str) -> None:
     domains = {row.domain for row in model.opset_import}
     if len(domains) > 1:
         raise AtcError(
@@ -98,7 +99,8 @@ def _check_opset(model: ModelProto, generation: int) -> None:
             f"The model has [{len(domains)}] domain_version fields, but only one is allowed.",
         )
     version = model.opset_import[0].version
-    lowest, highest = OPSETS[generation]
+    release = tuple(map(int, re.findall(r"\d+", cann.partition(".RC")[0])))
+    lowest, highest = next(opsets for since, opsets in OPSETS if release >= since)
     if lowest <= version <= highest:
         return
     node = model.graph.node[0]

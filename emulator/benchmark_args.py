@@ -88,6 +88,8 @@ def _require(args: BenchmarkArgs) -> None:
         raise BadArgumentError("-om_path is missing")
     if not args.rounds and not args.info:
         raise BadArgumentError("-input_text_path is missing")
+    if args.rounds and args.info:
+        raise BadArgumentError("-round is inference without input: leave out -input_text_path")
     if args.batch < 1:
         raise BadArgumentError("-batch_size must be at least 1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -52,6 +53,21 @@ def corrupt(files: Sequence[Path], *, offset: int = 0, text: str = "????") -> No
         stream.write(text.encode())
 
 
+def damage(files: Sequence[Path], *, size: int = 4096) -> None:
+    """Overwrite a stretch in the middle of the last file."""
+    offset = files[-1].stat().st_size // 2
+    corrupt(files, offset=offset, text="?" * size)
+
+
+def misstate(files: Sequence[Path], *, name: str, factor: float) -> None:
+    """Write another number behind a name than the tool has printed."""
+    content = files[-1].read_text(encoding="utf-8")
+    changed = re.sub(
+        rf"({re.escape(name)}\W*)([\d.e+]+)", lambda m: f"{m[1]}{float(m[2]) * factor:g}", content
+    )
+    files[-1].write_text(changed, encoding="utf-8")
+
+
 def add_copy(files: Sequence[Path], *, pattern: str = "padding_{}") -> None:
     """Leave a file more than there are images."""
     last = files[-1]
@@ -89,6 +105,8 @@ EFFECTS: dict[str, Callable[..., None]] = {
         age,
         cut,
         corrupt,
+        damage,
+        misstate,
         add_copy,
         repeat_lines,
         move_folder,

@@ -21,12 +21,19 @@ def strike(faults: list[Fault]) -> None:
         EFFECTS[fault.do](**fault.options)
 
 
-def leave(status: int = 1, text: str = "") -> None:
-    """Print a text and end the process at once, without any clearing up."""
+def leave(status: int = 1, text: str = "", last_words: str = "") -> None:
+    """Print a text, or last words on stderr, and end the process at once, without clearing up."""
     if text:
         say(text)
+    if last_words:
+        print(last_words, file=sys.stderr)
     sys.stderr.flush()
     os._exit(status)
+
+
+def tell(text: str) -> None:
+    """Print a text and go on."""
+    say(text)
 
 
 def die(number: int = signal.SIGKILL) -> None:
@@ -61,6 +68,7 @@ def leave_child(seconds: float = 60.0, *, orphan: bool = False) -> None:
 
 EFFECTS: dict[str, Callable[..., None]] = {
     "leave": leave,
+    "tell": tell,
     "die": die,
     "hang": hang,
     "leave_child": leave_child,

@@ -591,6 +591,25 @@ def test_a_banks_digest_covers_names_and_contents(tmp_path: Path) -> None:
     assert bank_sha256(tmp_path / "a1") in digests
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("[WARNING] TBE(1): op Conv_0 fell back to the CPU kernel, precision reduced", True),
+        ("[EVENT] fatal error: kernel build failed", True),
+        ("W12000: op Conv_0 error: precision lowered", True),
+        ("/usr/lib/x.py:3: UserWarning: an error occurred and the op failed", True),
+        ("op Conv_0 falls back to AICPU", True),
+        ("W11001: Op [X] does not hit the high-priority operator information library", False),
+        ("/usr/lib/x.py:3: ImportWarning: can't resolve package, error ignored", False),
+        ("DeprecationWarning: np.float failed to please", False),
+        ("[INFO] GE: no fallback, precision loss 0", False),
+        ("....", False),
+    ],
+)
+def test_a_log_of_a_lesser_model_is_not_clean(line: str, told: bool) -> None:
+    assert unclean_lines(f"ATC start working now\n{line}\nATC run success\n") == (line,) * told
+
+
 def test_a_talkative_log_is_clean_below_the_level_of_an_error() -> None:
     text = "[INFO] GE: error_code 0\n[WARNING] retry failed once\n[ERROR] TBE: broken\n"
     assert unclean_lines(text) == ("[ERROR] TBE: broken",)

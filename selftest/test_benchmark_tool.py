@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -171,6 +172,12 @@ def test_the_mark_of_an_emulator_is_seen(place: Place, spoil: Spoil, marked: boo
         (Spoil(text=adds("[ERROR] inferenceInstance init failed.")), ToolError,
          "could not be initialised"),
         (Spoil(text=adds("[ERROR] something else")), ToolError, "something else"),
+        (Spoil(text=adds("EZ9999: Inner Error! aicore timeout")), BoardError,
+         "AI core stopped answering"),
+        (Spoil(text=adds("E19999: Inner Error! unknown")), ToolError, "E19999: Inner Error!"),
+        (Spoil(text=adds("terminate called after throwing 'std::bad_alloc'")), ToolError,
+         "ran out of memory"),
+        (Spoil(text=adds("Traceback (most recent call last):")), ToolError, "Traceback"),
         (Spoil(status=3), ToolError, "exit status 3"),
         (Spoil(status=-signal.SIGKILL, edit=lose(3, 4, 5)), ToolError, "2 of 5 outputs written"),
         (Spoil(text=adds("[ERROR] acl open device 0 failed")), BoardError,
@@ -203,6 +210,29 @@ def test_what_cannot_be_believed_is_an_error(
     assert type(caught.value) is kind
     assert words in str(caught.value)
     assert str(place.folder / "work") in str(caught.value)
+
+
+def faster(text: str) -> str:
+    """The text with another device rate."""
+    return re.sub(r"(Interface throughputRate: )([\d.]+)", r"\g<1>9\g<2>", text)
+
+
+def beside(work: Path) -> None:
+    """Put a second performance file into the current folder, which says something else."""
+    (work / Path(PERF).name).write_text(faster((work / PERF).read_text()))
+
+
+@pytest.mark.parametrize("spoil", [Spoil(text=faster), Spoil(edit=beside)])
+def test_figures_that_contradict_each_other_are_refused(place: Place, spoil: Spoil) -> None:
+    with pytest.raises(ToolError, match="figures contradict each other") as caught:
+        place.infer(spoil)
+    assert "infer: " in str(caught.value)
+    assert str(place.folder / "work") in str(caught.value)
+
+
+def test_the_same_figures_twice_are_no_contradiction(place: Place) -> None:
+    copy: Edit = lambda work: shutil.copyfile(work / PERF, work / Path(PERF).name)  # noqa: E731 - its type is stated
+    assert place.infer(Spoil(edit=copy)).rate_fps > 0
 
 
 def test_a_performance_file_of_another_dataset_is_refused(place: Place) -> None:

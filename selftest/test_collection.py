@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conformance.evidence.record import read
-from selftest.suites import BESIDE_OTHERS, ROOT, checks, run_folder, run_suite
+from selftest.suites import BESIDE_OTHERS, ROOT, checks, run_folder, run_python, run_suite
 
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "scipy", "matplotlib", "jinja2", "requests")
 BESIDE = ("profiling", "benchmark", "playwright")
@@ -172,6 +173,31 @@ def test_only_tests_and_the_adapter_import_pytest() -> None:
         if module.partition(".")[0] in {"pytest", "_pytest", "xdist", "pluggy"}
     }
     assert importing == {"tests", "selftest", "fixtures"}
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("conformance/check.py", "import emulator"),
+        ("fixtures/board.py", "from emulator import install"),
+        ("emulator/board.py", "from conformance.check import Check"),
+        ("emulator/clock.py", "import pytest"),
+    ],
+)
+def test_suite_and_emulator_cannot_import_each_other(
+    tmp_path: Path, module: str, line: str
+) -> None:
+    for name in ("conformance", "fixtures", "emulator"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    with (tmp_path / module).open("a") as stream:
+        stream.write(f"\n{line}\n")
+    lint = (
+        "import sys; sys.path.insert(0, ''); import importlinter.cli as c; c.lint_imports_command()"
+    )
+    done = run_python("-c", lint, "--no-cache", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout
 
 
 def top_level(tree: ast.Module) -> Iterator[str]:

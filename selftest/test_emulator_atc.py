@@ -113,6 +113,9 @@ def test_some_successes_are_followed_by_a_warning(bench: Bench) -> None:
         ("--dynamic_batch_size=1,4", "E10031"),
         ("--input_shape=image:-1,3,24,24 --dynamic_batch_size=4", "E10035"),
         ("--dynamic_batch_size=1,4 --dynamic_dims=1;4", "E10009"),
+        ("--precision_mode=force_fp16 --precision_mode_v2=fp16", "E10009"),
+        ("--om=model_bs4.om", "E10001"),
+        ("--json=model.json", "E10001"),
         ("--out_nodes=Absent_1:0", "E10016"),
         ("--precision_mode=must_keep_origin_dtype", "EZ3003"),
         ("--precision_mode=force_fp64", "E10001"),
@@ -156,6 +159,19 @@ def test_a_newer_opset_is_refused_and_reported(bench: Bench) -> None:
 def test_a_newer_cann_takes_a_newer_opset(modern: Bench) -> None:
     assert modern.atc(write_model(modern, "opset13.onnx", classifier(opset=13))).status == 0
     assert modern.atc(write_model(modern, "opset14.onnx", classifier(opset=14))).status == 255
+
+
+@pytest.mark.parametrize(
+    ("cann", "opset", "status"),
+    [("5.0.1", 13, 255), ("5.0.4", 13, 0), ("5.0.4.6", 9, 0), ("5.0.4", 14, 255),
+     ("6.0.RC1", 13, 0), ("7.0.0", 18, 0)],
+)  # fmt: skip
+def test_each_release_of_cann_takes_its_opsets(
+    tmp_path: Path, cann: str, opset: int, status: int
+) -> None:
+    bench = make_bench(tmp_path, cann=cann)
+    model = write_model(bench, "other.onnx", classifier(opset=opset))
+    assert bench.atc(model, batch=1).status == status
 
 
 def test_a_second_opset_domain_is_refused(bench: Bench) -> None:
@@ -312,16 +328,20 @@ def test_a_packed_model_is_read_back() -> None:
     assert unpack(pack(MODEL)) == MODEL
 
 
-@given(st.integers(0, len(pack(MODEL)) - 1), st.integers(1, 255))
-def test_any_changed_byte_of_header_size_or_payload_is_noticed(at: int, change: int) -> None:
+IN_WEIGHTS = st.integers(len(pack(MODEL)) - len(MODEL.onnx), len(pack(MODEL)) - 1)
+
+
+@given(st.integers(0, HEADER_BYTES - 1) | IN_WEIGHTS, st.integers(1, 255))
+def test_a_loader_looks_at_magic_number_and_length_alone(at: int, change: int) -> None:
     content = bytearray(pack(MODEL))
     content[at] ^= change
-    is_free_text = 8 <= at < 12 or 80 <= at < HEADER_BYTES
-    if is_free_text:
-        assert unpack(bytes(content)) == MODEL
-    else:
+    if at < 8 or 76 <= at < 80:
         with pytest.raises(OmError):
             unpack(bytes(content))
+    elif at < HEADER_BYTES:
+        assert unpack(bytes(content)) == MODEL
+    else:
+        assert unpack(bytes(content)).onnx != MODEL.onnx
 
 
 @given(st.integers(0, len(pack(MODEL)) - 1))

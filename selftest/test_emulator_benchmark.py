@@ -177,6 +177,12 @@ def test_a_wrong_flag_is_refused(bench: Bench, change: str) -> None:
     assert "[ERROR]" in result.stdout
 
 
+def test_pure_inference_takes_no_info_file(bench: Bench) -> None:
+    result = bench.benchmark("-round=5", "-input_text_path=images.info")
+    assert result.status == 1
+    assert "[ERROR] -round is inference without input" in result.stdout
+
+
 def test_visible_devices_are_numbered_anew(bench: Bench) -> None:
     result = bench.benchmark("-device_id=1", env={"ASCEND_RT_VISIBLE_DEVICES": "1,3"})
     assert "Performance Summary" in result.stdout

@@ -52,6 +52,21 @@ def test_a_sound_model_keeps_every_claim(batch: int, count: int) -> None:
     assert {check.status for check in made.values()} == {Status.PASS}
 
 
+def test_neighbours_are_held_to_what_rounding_of_storage_can_do() -> None:
+    """At its own place a picture runs through one kernel, whatever lies beside."""
+    trial, sound = fed(16, 37)
+    mixed = fault_scores.mix_neighbours(sound, 16, RANDOM, share=0.02)
+    made = RowMeasurement(trial, mixed).checks(
+        1.0, "wide", "rows", same_place=0.06, same_place_source="twice the rounding"
+    )
+    checks = {check.id.partition(".")[2]: check for check in made}
+    assert (checks["neighbours"].status, checks["neighbours"].bound) == (Status.FAIL, 0.06)
+    assert checks["neighbours"].source == "twice the rounding"
+    assert checks["partial"].bound == 0.06
+    for claim in ("identical", "permuted"):
+        assert (checks[claim].bound, checks[claim].source) == (1.0, "wide")
+
+
 FAULTS: dict[str, tuple[Model, str]] = {
     "neighbour": (lambda s, b: fault_scores.mix_neighbours(s, b, RANDOM), "neighbours"),
     "reversed": (lambda s, b: fault_scores.reverse_in_batch(s, b, RANDOM), "partial"),

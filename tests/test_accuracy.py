@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conformance.build import Builder
+from conformance.explain_inputs import InputTrial
 from conformance.float16 import AllowedError
 from conformance.imagenet.checks import dataset_checks, input_digest_check
 from conformance.imagenet.passport_checks import passport_check
@@ -169,6 +170,7 @@ def test_files_fed_to_the_chip_equal_an_independent_preparation(
 def test_om_agrees_with_pytorch(
     om_measurement: OmMeasurement,
     reference_predictions: Predictions,
+    input_trial: InputTrial,
     allowed: AllowedError,
     claim: Claim,
 ) -> None:
@@ -176,6 +178,7 @@ def test_om_agrees_with_pytorch(
     claim(*om_checks.om_agreement_checks(
         reference_predictions, om_measurement.predictions, epsilon=allowed.epsilon,
         decision_epsilon=allowed.decision_epsilon, source=allowed.source,
+        explain=input_trial.explain,
     ))  # fmt: skip
 
 
@@ -249,4 +252,7 @@ def test_om_rows_do_not_depend_on_their_batch(
 ) -> None:  # fmt: skip
     """Neither its place, its neighbours nor a batch that is not full changes an image's scores."""
     rows = row_run(row_measurer, spec, om_key, chip.soc)
-    claim(*rows.checks(allowed.epsilon, allowed.source, "agreement.rows"))
+    claim(*rows.checks(
+        allowed.epsilon, allowed.source, "agreement.rows",
+        same_place=allowed.same_place, same_place_source=allowed.same_place_source,
+    ))  # fmt: skip

@@ -12,10 +12,22 @@ FAILURE = "ATC run failed"
 # process id and time between.
 CODE = re.compile(r"^\s*(?P<code>[EW][A-Z0-9]\d{2,5}):\s*(?P<text>.*)$")
 SOLUTION = re.compile(r"^\s*(?:Solution|Possible Cause)\s*:\s*(.*)$")
-# Warnings of Python packages inside ATC, the operator library's note on slow operators, and what
-# a more talkative --log prints below the level of an error.
-HARMLESS = re.compile(r"W11001|Warning\b|^[.\s]*$|^\s*\[(?:DEBUG|INFO|WARNING|EVENT|TRACE)\]")
+# The operator library's note on slow operators.
+HARMLESS_CODES = frozenset({"W11001"})
+# Python's remarks on old ways of writing inside ATC, progress dots, and what a more talkative --log
+# prints below the level of an error.
+HARMLESS = re.compile(
+    r"(?:Import|Deprecation|Future|Syntax)Warning\b|^[.\s]*$|^\s*\[(?:DEBUG|INFO|WARNING|TRACE)\]"
+)
 SUSPECT = re.compile(r"\[ERROR\]|\berror\b|\bfailed\b|Traceback|No space left", re.IGNORECASE)
+# The model was built, but not as it was asked for; ATC only warns.
+TALKATIVE = re.compile(r"^\s*\[(?:DEBUG|INFO|TRACE)\]")
+DEGRADED = re.compile(
+    r"\bf(?:all|alls|alling|ell)[ -]?back\b|"
+    r"\bprecision\b.*\b(?:reduced|lowered|lost|loss|degraded)\b|"
+    r"\b(?:reduced|lower|loss of|degraded) precision\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -60,9 +72,9 @@ def first_error(text: str) -> AtcMessage | None:
 
 
 def unclean_lines(text: str) -> tuple[str, ...]:
-    """Return the lines of a successful run that speak of an error all the same.
+    """Return the lines of a successful run that speak of an error, or of a lesser model.
 
-    W11001, ImportWarnings and progress dots are no failure.
+    W11001, ImportWarnings and progress dots are no failure; a warning with any other code is told.
     """
     return tuple(_unclean(text.splitlines()))
 
@@ -70,6 +82,9 @@ def unclean_lines(text: str) -> tuple[str, ...]:
 def _unclean(lines: list[str]) -> Iterator[str]:
     for line in lines:
         coded = CODE.match(line)
-        is_error = coded is not None and coded["code"].startswith("E")
-        if is_error or (SUSPECT.search(line) and not HARMLESS.search(line)):
+        if coded:
+            told = coded["code"] not in HARMLESS_CODES
+        else:
+            told = bool(SUSPECT.search(line)) and not HARMLESS.search(line)
+        if told or (DEGRADED.search(line) and not TALKATIVE.search(line)):
             yield line.strip()

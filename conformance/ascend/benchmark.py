@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.ascend.benchmark_files import info_paths, read_figures
+from conformance.ascend.benchmark_files import info_paths, read_figures, require_one_story
 from conformance.ascend.chip_guard import AfterRun, nothing_to_do
 from conformance.ascend.environment import VendorEnvironment
 from conformance.ascend.inference import (
@@ -181,6 +181,7 @@ class BenchmarkTool:
         name = f"result/PureInfer_perf_of_{om.stem}_in_device_{self.device_id}.txt"
         text = read_figures(folder, [folder / name], result)[1]
         found = parse_pure_text(text, {"file": folder / name})
+        require_one_story(text, [folder / name], result)
         emulated = is_emulated(result.text + text)
         timed = timed_pure_run(result, found.throughput_fps, batch, loops)
         return PureBenchmarkRun(result, found, timed, warnings_in(result.text), emulated)
@@ -207,9 +208,8 @@ class BenchmarkTool:
     def _measured(self, result: Run, outputs: Outputs, batch: int) -> BenchmarkRun:
         name = f"perf_vision_batchsize_{batch}_device_{self.device_id}.txt"
         # The shipped tool writes under result/, its public relative into the current folder.
-        path, text = read_figures(
-            result.cwd, [result.cwd / "result" / name, result.cwd / name], result
-        )
+        places = [result.cwd / "result" / name, result.cwd / name]
+        path, text = read_figures(result.cwd, places, result)
         where = {"file": path, "log": result.stdout_path}
         perf = parse_perf_text(text, where)
         notes = check_perf(
@@ -219,6 +219,7 @@ class BenchmarkTool:
             wall_clock_s=result.duration_s,
             where=where,
         )
+        require_one_story(text, places, result)
         return BenchmarkRun(
             run=result,
             outputs=outputs,

@@ -29,12 +29,12 @@ def refused_check(refusal: ConformanceError) -> Check:
 
 
 def log_check(unclean: str, warnings: str, log: str) -> Check:
-    """ATC's log speaks of no error; coded warnings such as W11001 are none."""
+    """ATC's log speaks of no error and of no lesser model; W11001 is neither."""
     return equal(
         "atc.log",
         len(unclean.splitlines()),
         0,
-        unit="lines speak of an error",
+        unit="lines speak of an error or of a lesser model",
         source="ATC's own output; progress dots, import warnings and W11001 are no errors",
         detail="\n".join(filter(None, (unclean, warnings, log))),
     )

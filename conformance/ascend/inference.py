@@ -14,6 +14,11 @@ from conformance.errors import BoardError, DatasetError, DumpError, ToolError
 LIMIT_AT_LEAST_S = 600.0
 LIMIT_PER_IMAGE_S = 0.1
 SHOWN = 5
+# What speaks of an error though the tool returns 0: its own lines, coded messages of the runtime,
+# and the last words of C++ and Python.
+ERROR = re.compile(
+    r"\[ERROR\]|^\s*E[A-Z0-9]\d{2,5}:|^terminate called|\bstd::\w+|^Traceback|Segmentation fault"
+)
 # (pattern in a tool's text, what it means, what to do, whether the board is to blame)
 FAILURES = (
     (
@@ -44,6 +49,18 @@ FAILURES = (
         r"dynamic_batch_size parameter is not specified",
         "the model was not converted for one batch size",
         "convert it again",
+        False,
+    ),
+    (
+        r"(?i)aicore (?:timeout|exception|error)|50701[458]",
+        "an AI core stopped answering",
+        "see the chip's health in `npu-smi info` and the driver's log; reset the chip",
+        True,
+    ),
+    (
+        r"bad_alloc|[Oo]ut of memory",
+        "the tool ran out of memory",
+        "see `free` and `dmesg`; run alone, with fewer --images= or a smaller --batch=",
         False,
     ),
     (r"No space left on device", "the disk is full", "use another --scratch=", False),
@@ -118,7 +135,7 @@ def require_good_run(result: Run, tool: str, outputs: Outputs | None = None) -> 
         ToolError: Any other failure.
     """
     text = result.text
-    errors = [line.strip() for line in text.splitlines() if "[ERROR]" in line]
+    errors = [line.strip() for line in text.splitlines() if ERROR.search(line)]
     failed = result.timed_out or result.survivors or result.status or errors
     if not failed:
         return
@@ -130,7 +147,7 @@ def require_good_run(result: Run, tool: str, outputs: Outputs | None = None) -> 
     if result.timed_out or result.survivors or result.status < 0:
         result.require_ended(f"{tool}{progress}")
     words = f": {errors[0]}" if errors else ""
-    raise result.error(f"{tool} failed{words}{progress}", expected="status 0 and no [ERROR]")
+    raise result.error(f"{tool} failed{words}{progress}", expected="status 0 and no error told")
 
 
 def _blamed_on_board(error: ToolError) -> BoardError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from conformance.artifacts import file_sha256
-from conformance.check import Check, equal
+from conformance.check import Check, Status, equal
 from conformance.export.attributes import Trace, attribute_differences
 from conformance.export.checkpoint import Checkpoint
 from conformance.export.onnx_model import (
@@ -113,7 +113,14 @@ def reproducible_check(path: Path, network: torch.nn.Module, spec: ModelSpec) ->
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / path.name
         export_onnx(network, spec, again)
-        return equal("export.reproducible", file_sha256(again), file_sha256(path), unit="sha256")
+        made = equal("export.reproducible", file_sha256(again), file_sha256(path), unit="sha256")
+    if made.status is Status.PASS:
+        return made
+    return structs.replace(
+        made,
+        detail="two exports of one network differ",
+        hint="does the exporter write a date, a path or random names into the file?",
+    )
 
 
 def _none_of(

@@ -191,10 +191,11 @@ def labels_check(reference: Predictions) -> Check:
         source=f"{LABELS_SURPRISE:g} standard deviations of a difference of two counts",
         detail=f"{own} hits of {len(reference)} with the labels as they are, {most} with each "
         f"moved by {step:+d}",
-        hint="the labels are shifted: do they count from 1, or belong to another list of classes?",
     )
-    wrong = made.status is Status.FAIL
-    return msgspec.structs.replace(made, status=Status.ERROR) if wrong else made
+    if made.status is not Status.FAIL:
+        return made
+    hint = "the labels are shifted: do they count from 1, or belong to another list of classes?"
+    return msgspec.structs.replace(made, status=Status.ERROR, hint=hint)
 
 
 def _hits_if_moved(reference: Predictions, step: int) -> int:

@@ -81,13 +81,21 @@ def decide_scores(
         largest_error=float(errors[order[0]]),
         worst_image=names[int(order[0])],
         beyond=tuple(names[row] for row in beyond.tolist()),
-        swapped=tuple(_swapped(reference, candidate, names, beyond.tolist()[:SHOWN])),
+        swapped=tuple(swapped_rows(reference, candidate, names, beyond.tolist()[:SHOWN])),
     )
 
 
-def _swapped(
+def swapped_rows(
     reference: Scores, candidate: Scores, names: Sequence[str], rows: Sequence[int]
 ) -> Iterator[Swapped]:
+    """Yield those of some rows that lie nearer to another image's reference than to their own.
+
+    Args:
+        reference: Trusted scores (images, classes).
+        candidate: Those that are looked at.
+        names: The images, one per row.
+        rows: Which of them to look at.
+    """
     for row in rows:
         distances = largest_errors(reference, candidate[row])
         nearest = int(distances.argmin())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.check import Check, at_most, equal
+from conformance.metrics.agreement import swapped_rows
 from conformance.metrics.batching import BatchAgreement, decide_batches
+from conformance.metrics.causes import how_far, likely_cause
 from conformance.metrics.flips import SHOWN, Verdict
 from conformance.metrics.scores import margins
 from conformance.metrics.topn import count_topn
@@ -33,11 +35,30 @@ def batch_checks(
     apart = abs(hits[0] - hits[1])
     told = "\n".join([found.explanation, *_batch_flips(reference, first, second, found)])
     return [
-        at_most(f"{prefix}.scores", found.largest_error, 2 * epsilon, **detail),
+        at_most(f"{prefix}.scores", found.largest_error, 2 * epsilon, source=source,
+                detail="\n".join([found.explanation, *_beyond(first, second, found, epsilon)])),
         equal(f"{prefix}.decisions", len(found.confident), 0, unit="images", source=source,
               detail=told),
         at_most(f"{prefix}.hits", apart, len(found.differing), unit="hits apart", **detail),
     ]  # fmt: skip
+
+
+def _beyond(
+    first: Predictions, second: Predictions, found: BatchAgreement, epsilon: float
+) -> Iterator[str]:
+    """Yield which images are beyond, and whose rows they have in place of their own."""
+    if not found.beyond:
+        return
+    yield f"beyond: {', '.join(found.beyond[:SHOWN])}"
+    rows = {name: row for row, name in enumerate(first.names)}
+    shown = [rows[name] for name in found.beyond[:SHOWN]]
+    near = swapped_rows(first.scores, second.scores, first.names, shown)
+    swapped = [row for row in near if row.distance <= 2 * epsilon]
+    for row in swapped:
+        yield f"the row of {row.image} is that of {row.belongs_to} at the first batch size"
+    if not swapped:
+        cause = likely_cause(first.scores, second.scores, 2 * epsilon)
+        yield cause or f"no known mistake explains it: {how_far(first.scores, second.scores)}"
 
 
 def _batch_flips(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from conformance.bounds import suite_source
 from conformance.check import Check, Status, at_most, equal, recorded
-from conformance.metrics.agreement import ScoreAgreement, decide_decisions, decide_scores
+from conformance.metrics.agreement import ScoreAgreement, Swapped, decide_decisions, decide_scores
+from conformance.metrics.causes import told_lines
 from conformance.metrics.flip_rate import decide_flip_rate
 from conformance.metrics.flips import flips_of_scores
 from conformance.metrics.outcomes import Outcomes
@@ -18,6 +19,7 @@ from conformance.metrics.topn import TopN, label_ranks
 from conformance.predictions import Predictions
 
 _SHOWN = 5
+Explain = Callable[[Predictions, float], str]
 PAIRED_DEPTHS = (1, 5)
 
 
@@ -28,8 +30,21 @@ def om_agreement_checks(
     epsilon: float,
     decision_epsilon: float,
     source: str,
+    explain: Explain | None = None,
 ) -> list[Check]:
-    """Every image's scores and decision lie within what float16 may change, and few flip."""
+    """Every image's scores and decision lie within what float16 may change, and few flip.
+
+    Args:
+        reference: PyTorch's predictions.
+        candidate: Those of the ``.om`` on the same images.
+        epsilon: Largest allowed difference of a score.
+        decision_epsilon: A decision may differ only over a gap of at most twice it.
+        source: Where the two come from.
+        explain: Asked where scores are beyond and do not say why by themselves.
+
+    Raises:
+        DumpError: The two sides cannot be compared.
+    """
     names = reference.names
     scores = decide_scores(reference.scores, candidate.scores, names, epsilon=epsilon)
     decisions = decide_decisions(
@@ -65,24 +80,45 @@ def om_agreement_checks(
             scores.largest_error,
             epsilon,
             source=source,
-            detail=_beyond(scores),
-            hint="swapped or shifted outputs are far from their own image and near another's",
+            detail="\n".join(_beyond(scores, reference, candidate, explain)),
+            hint="outputs lie under the names of other images: who names and sorts the files?"
+            if _of_others(scores)
+            else "",
         ),
         _with_status(confident, decisions.status),
         _with_status(upper, rate.status),
     ]
 
 
-def _beyond(scores: ScoreAgreement) -> str:
-    lines = [f"worst image: {scores.worst_image}"]
-    if scores.beyond:
-        lines.append(f"{len(scores.beyond)} images beyond: {', '.join(scores.beyond[:_SHOWN])}")
-    lines += [
-        f"the row of {row.image} is that of {row.belongs_to} "
-        f"(distance {row.distance:.3g} in place of {row.error:.3g})"
-        for row in scores.swapped
-    ]
-    return "\n".join(lines)
+def _beyond(
+    scores: ScoreAgreement,
+    reference: Predictions,
+    candidate: Predictions,
+    explain: Explain | None,
+) -> Iterator[str]:
+    """Yield which images are beyond, by how much, and what that looks like."""
+    yield f"worst image: {scores.worst_image}"
+    if not scores.beyond:
+        return
+    yield f"{len(scores.beyond)} images beyond: {', '.join(scores.beyond[:_SHOWN])}"
+    theirs = _of_others(scores)
+    for row in theirs:
+        yield (
+            f"the row of {row.image} is that of {row.belongs_to} "
+            f"(distance {row.distance:.3g} in place of {row.error:.3g})"
+        )
+    if not theirs:
+        yield from told_lines(
+            reference.scores,
+            candidate.scores,
+            scores.epsilon,
+            (lambda: explain(candidate, scores.epsilon)) if explain else None,
+        )
+
+
+def _of_others(scores: ScoreAgreement) -> list[Swapped]:
+    """Return the rows that are another image's, and not only a little nearer to it."""
+    return [row for row in scores.swapped if row.distance <= scores.epsilon]
 
 
 def _with_status(made: Check, status: Status) -> Check:

@@ -120,6 +120,8 @@ def parity_checks(parity: Parity, prefix: str, scale: str) -> list[Check]:
         f"{FLOOR_ULPS:g} units in the last place of the largest score; float64 reference"
     )
     detail = f"worst input: {parity.candidate.worst_input}"
+    if parity.candidate.rms > parity.rms_bound or parity.candidate.largest > parity.largest_bound:
+        detail += "; is a format narrower than float32 in between, or another operator?"
     common = {"source": source, "detail": detail, "coordinates": {"scale": scale}}
     return [
         at_most(f"{prefix}.rms", parity.candidate.rms, parity.rms_bound, **common),
@@ -179,5 +181,6 @@ def finite_check(candidate: Outputs, check_id: str, scale: str) -> Check:
         0,
         unit="inputs with NaN or infinity",
         detail=", ".join(bad[:5]),
+        hint="an overflow: which operator leaves the range of its number format?" if bad else "",
         coordinates={"scale": scale},
     )

@@ -94,5 +94,5 @@ def require_plausible_rate(
         "the rate is higher than anything known makes plausible",
         got=f"{fps:g} fps",
         expected=f"at most {gain * max(known_fps):g} fps, {gain:g} times the highest known rate",
-        next_step="check chips per card, the batch size given to the tool, and the clock",
+        next_step="are these figures of another batch size? Check files, chips per card and clock",
     )

@@ -87,7 +87,12 @@ def _too_few(check_id: str, count: int, least: int, facts: OmFacts, soc: str) ->
 
 
 def possible_check(
-    facts: OmFacts, spec: ModelSpec, soc: str, earlier_fps: Sequence[float] = ()
+    facts: OmFacts,
+    spec: ModelSpec,
+    soc: str,
+    earlier_fps: Sequence[float] = (),
+    *,
+    batch: int = 0,
 ) -> Check:
     """State that the figures can be true: rates, clocks, counts and file times of every run.
 
@@ -95,7 +100,8 @@ def possible_check(
         facts: What was measured.
         spec: The model; its tables say what is known of this SoC.
         soc: ATC's name of the chip.
-        earlier_fps: Rates of one chip that were accepted for this SoC before.
+        earlier_fps: Rates of one chip that were accepted for this SoC and batch size before.
+        batch: Its batch size, whose figures are the measure; where none is known of it, all are.
 
     Raises:
         ToolError: Something cannot be, or the rate is higher than anything known makes plausible:
@@ -105,7 +111,7 @@ def possible_check(
         raise ToolError("no run of the tool is behind the rate", got=f"{facts.fps:g} fps")
     for run in facts.runs:
         require_possible(run)
-    known = _known_fps(spec, soc, earlier_fps)
+    known = _known_fps(spec, soc, earlier_fps, batch)
     # Of generated input the rates that decide are cut from a list of times, not those printed.
     require_plausible_rate(max(facts.rates_fps), known)
     require_plausible_rate(max(run.interface_fps for run in facts.runs), known)
@@ -123,11 +129,19 @@ def possible_check(
     )
 
 
-def _known_fps(spec: ModelSpec, soc: str, earlier_fps: Sequence[float]) -> list[float]:
-    """Return every rate of one chip of this SoC that is known: published, or accepted before."""
-    tables = (table for table in spec.throughput if table.soc == soc)
-    published = [figure.fps / t.chips_per_card for t in tables for figure in t.figures]
-    return [*published, *earlier_fps]
+def _known_fps(spec: ModelSpec, soc: str, earlier_fps: Sequence[float], batch: int) -> list[float]:
+    """Return every rate of one chip that is known of this batch size: published, or accepted.
+
+    Figures of another batch size are up to eight times as high; they stand in where there is none.
+    """
+    published = [
+        (figure.batch, figure.fps / table.chips_per_card)
+        for table in spec.throughput
+        if table.soc == soc
+        for figure in table.figures
+    ]
+    same = [fps for size, fps in published if size == batch]
+    return [*(same or (fps for _, fps in published)), *earlier_fps]
 
 
 def outputs_check(facts: OmFacts, soc: str, epsilon: float, source: str) -> Check:

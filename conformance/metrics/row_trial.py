@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from conformance.check import Check, at_most
+from conformance.check import Check, Status, at_most
 from conformance.errors import ConformanceError, DumpError
 from conformance.metrics.batching import (
     RowInvariance,
@@ -29,6 +29,9 @@ HINTS = {
     "neighbours": "a row takes something of another row of its batch",
     "partial": "the last batch is not filled, and what lies behind its rows gets into them",
 }
+
+# Claims about pictures that stay where they were.
+SAME_PLACE = ("neighbours", "partial")
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,24 @@ class RowMeasurement:
     trial: RowTrial
     scores: Scores
 
-    def checks(self, epsilon: float, source: str, prefix: str) -> list[Check]:
+    def checks(
+        self,
+        epsilon: float,
+        source: str,
+        prefix: str,
+        *,
+        same_place: float | None = None,
+        same_place_source: str = "",
+    ) -> list[Check]:
         """Return the four claims: identical rows, permuted ones, neighbours, a partial batch.
 
         Args:
             epsilon: Largest allowed difference of a score.
             source: Where that comes from.
             prefix: Name of the group of checks.
+            same_place: The same for a picture at the same place of its batch, which a chip
+                computes in the same way whatever lies beside; None if nothing tighter is known.
+            same_place_source: Where that comes from.
 
         Raises:
             DumpError: The scores are not those of the rows, or are not finite.
@@ -113,24 +127,25 @@ class RowMeasurement:
         beside = even.copy()
         beside[1::2] = odd[1::2]
         placed = trial.rows[: trial.batch]
+        near = epsilon if same_place is None else same_place
         found: dict[str, tuple[RowInvariance, tuple[int, ...]]] = {
             "identical": (decide_identical_rows(alike, epsilon=epsilon), (0,) * trial.batch),
             "permuted": (
                 decide_permuted_rows(first, shuffled, trial.order, epsilon=epsilon),
                 tuple(placed[row] for row in trial.order),
             ),
-            "neighbours": (decide_rows(first, beside, epsilon=epsilon), placed),
-            "partial": (decide_rows(first[: len(last)], last, epsilon=epsilon), placed),
+            "neighbours": (decide_rows(first, beside, epsilon=near), placed),
+            "partial": (decide_rows(first[: len(last)], last, epsilon=near), placed),
         }
         return [
             at_most(
                 f"{prefix}.{claim}",
                 decided.largest_error,
-                epsilon,
+                decided.epsilon,
                 unit="largest difference of a score",
-                source=source,
+                source=(claim in SAME_PLACE and same_place_source) or source,
                 detail=self._worst(decided, pictures[decided.row]),
-                hint=HINTS[claim],
+                hint="" if decided.status is Status.PASS else HINTS[claim],
             )
             for claim, (decided, pictures) in found.items()
         ]

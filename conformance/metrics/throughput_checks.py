@@ -27,6 +27,9 @@ from conformance.spec import Figure, ModelSpec, Throughput
 # Generated input gives only a rough figure; a shared chip loses far more than this.
 PURE_GAP_PCT = suite_bound("throughput.pure_gap_pct")
 
+# Another version of CANN costs some percent; a second process takes its half.
+SHARED_PCT = 75.0
+
 
 def card_checks(
     facts: OmFacts,
@@ -48,7 +51,7 @@ def card_checks(
         key: Which ``.om``.
         soc: ATC's name of the chip.
         profiling: Where the profiler's files lie; names the costliest operators of a shortfall.
-        earlier_fps: Rates of one chip that were accepted for this SoC before.
+        earlier_fps: Rates of one chip that were accepted for this SoC and batch size before.
 
     Raises:
         ToolError: The figures contradict each other, or are higher than anything known makes
@@ -57,7 +60,7 @@ def card_checks(
     table = spec.throughput_of(soc)
     # What is timed is the variant of the published figures, whichever the test was made for.
     variant = {"variant": table.variant if table else key.variant}
-    possible = possible_check(facts, spec, soc, earlier_fps)
+    possible = possible_check(facts, spec, soc, earlier_fps, batch=key.batch)
     return [
         msgspec.structs.replace(check, coordinates=check.coordinates | variant)
         for check in [possible, *_card_checks(facts, table, key, soc, profiling)]
@@ -115,10 +118,22 @@ def _card_check(facts: OmFacts, table: Throughput, figure: Figure) -> Check:
     if not table.decides(figure):
         return recorded("throughput.card", fps, detail=words, **common)
     made = at_least("throughput.card", fps, table.bound_pct / 100 * figure.fps, **common)
+    share = 100 * fps / figure.fps
+    if status is Status.FAIL:
+        words += f"\nfalls short of {table.bound_pct:g} % by {table.bound_pct - share:.1f} points"
     limits = f"{facts.slowest_stage} limits the end-to-end rate" if facts.slowest_stage else ""
     return msgspec.structs.replace(
-        made, status=status, detail="\n".join(filter(None, [words, limits]))
+        made,
+        status=status,
+        detail="\n".join(filter(None, [words, limits])),
+        hint=_where_to_look(share) if status is Status.FAIL else "",
     )
+
+
+def _where_to_look(share_pct: float) -> str:
+    if share_pct < SHARED_PCT:
+        return "so much is seldom the card's: is the chip shared, throttled or hot? Watch npu-smi"
+    return "compare driver, firmware and CANN with those that the figure was published for"
 
 
 def _decided(facts: OmFacts, table: Throughput, figure: Figure) -> tuple[Status, str]:
