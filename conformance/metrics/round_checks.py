@@ -129,7 +129,9 @@ def possible_check(
     )
 
 
-def _known_fps(spec: ModelSpec, soc: str, earlier_fps: Sequence[float], batch: int) -> list[float]:
+def _known_fps(
+    spec: ModelSpec, soc: str, earlier_fps: Sequence[float], batch: int = 0
+) -> list[float]:
     """Return every rate of one chip that is known of this batch size: published, or accepted.
 
     Figures of another batch size are up to eight times as high; they stand in where there is none.
