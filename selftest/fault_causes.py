@@ -611,6 +611,15 @@ def image_twice_under_two_names(scene: Scene) -> MORE:
 
 
 @cause
+def image_twice_with_a_byte_more(scene: Scene) -> MORE:
+    def edit(folder: Path) -> None:
+        first, second, *_ = sorted((folder / "val").iterdir())
+        second.write_bytes(first.read_bytes() + b"\0")
+
+    return _spoilt_images(scene, edit)
+
+
+@cause
 def two_images_of_one_stem(scene: Scene) -> MORE:
     def edit(folder: Path) -> None:
         first = _first(folder)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
 import psutil
 import pytest
 
-from conformance import measure_om, measure_rows
+from conformance import measure_om, measure_rows, time_om
 from conformance.ascend import run_chip
+from conformance.ascend.host import AscendHost
 from conformance.ascend.timed_run import TimedRun
 from conformance.ascend.tool_run import Survivor
 from conformance.build_om import OmBuilder
@@ -38,6 +39,7 @@ from selftest.hosts import DrawnBuilder, Machine, machine, small_spec
 from selftest.photographs import drawn
 
 IMAGES = 5
+SHARD_IMAGES = om_runner.SHARD_IMAGES
 SPEC = small_spec()
 
 
@@ -240,12 +242,46 @@ def test_chip_held_by_an_unkillable_tool_is_not_used(place: Machine) -> None:
         measured(place)
 
 
-def timer(place: Machine, run: str = "run", **given: str) -> OmTimer:
+class AsDevice:
+    """A host that says that its board is none that was asked to be emulated."""
+
+    emulated = False
+
+    def __init__(self, host: AscendHost) -> None:
+        self._host = host
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._host, name)
+
+
+def timer(
+    place: Machine, run: str = "run", *, images: int = IMAGES, device: bool = False, **given: str
+) -> OmTimer:
     host = place.host(run, **given)
     builder = DrawnBuilder(host.config, place.folder / run, locks=place.locks)
-    builder.images = drawn(place.folder / "images", IMAGES, (40, 30))
+    builder.images = drawn(place.folder / "images", images, (40, 30))
     oms = OmBuilder(builder, host)
-    return OmTimer(builder, oms, host, OmMeasurer(builder, oms, host, place.folder / run))
+    shown = cast("AscendHost", AsDevice(host)) if device else host
+    return OmTimer(builder, oms, shown, OmMeasurer(builder, oms, host, place.folder / run))
+
+
+@pytest.mark.parametrize("images", [9, 3])
+def test_rounds_on_a_device_are_as_large_as_its_shards(
+    place: Machine, monkeypatch: pytest.MonkeyPatch, images: int
+) -> None:
+    """As 2,000 and 2,000 on a device; a dataset below that is one round and no more."""
+    assert time_om.ROUND_IMAGES == SHARD_IMAGES
+    monkeypatch.setattr(om_runner, "SHARD_IMAGES", 4)
+    monkeypatch.setattr(time_om, "ROUND_IMAGES", 4)
+    monkeypatch.setattr(time_om, "EMULATED_ROUND_IMAGES", 2)
+    found = timer(place, images=images, device=True).timed_run(SPEC, OmKey(2), "Ascend310")
+    shards = {9: [4, 4, 1], 3: [3]}[images]
+    rounds = [run.images for run in found.runs[len(shards) :]]
+    assert [run.images for run in found.runs[: len(shards)]] == shards
+    assert set(rounds) == {shards[0]}
+    assert found.dropped_fps == [found.runs[0].interface_fps]
+    assert len(found.rates_fps) == len(rounds) + shards.count(shards[0]) - 1 == 5
+    assert (found.sampled, found.differences) == (sum(rounds), {})
 
 
 def test_whole_shards_are_rounds_and_the_missing_ones_are_made(place: Machine) -> None:

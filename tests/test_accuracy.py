@@ -9,7 +9,7 @@ import pytest
 from conformance.build import Builder
 from conformance.explain_inputs import InputTrial
 from conformance.float16 import AllowedError
-from conformance.imagenet.checks import dataset_checks, input_digest_check
+from conformance.imagenet.checks import dataset_checks, input_checks
 from conformance.imagenet.passport_checks import passport_check
 from conformance.independent_inputs import fed_inputs_check
 from conformance.measure_om import OmMeasurement, OmMeasurer
@@ -45,13 +45,13 @@ def test_this_build_prepares_pictures_as_its_passport_says(spec: ModelSpec, clai
     claim(passport_check(spec.preprocess))
 
 
-@pytest.mark.states("input.digest")
+@pytest.mark.states("input.digest", "input.duplicates")
 @pytest.mark.usefixtures("heavy_step")
 def test_inputs_equal_an_independent_preparation(
     dataset: Dataset, spec: ModelSpec, claim: Claim
 ) -> None:
     """Image by image, what engines in memory are fed equals torchvision's own preparation."""
-    claim(input_digest_check(dataset, spec))
+    claim(*input_checks(dataset, spec))
 
 
 @pytest.mark.states("accuracy.control.top1", "accuracy.control.top5")
