@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from conformance.ascend.timed_run import TimedRun
+from conformance.ascend.inference import Outputs
+from conformance.ascend.timed_run import TimedRun, timed_dataset_run
+from conformance.ascend.tool_run import Run
 from conformance.check import Status
 from conformance.errors import ToolError
 from conformance.metrics import aa_control, plausibility, round_looks, rounds, throughput
@@ -367,6 +371,21 @@ def test_the_published_file_is_possible(run: TimedRun) -> None:
 def test_each_contradiction_is_found(run: TimedRun, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ToolError, match=message):
         plausibility.require_possible(replace(run, **change))
+
+
+def test_outputs_are_counted_in_the_folder_and_not_from_the_list(tmp_path: Path) -> None:
+    for name in ("a_1.txt", "b_1.txt", "more_1.txt"):
+        (tmp_path / name).write_text("1")
+    outputs = Outputs(tmp_path, ("a_1.txt", "b_1.txt"), 0.0, 1)
+    done = Run(
+        argv=(), cwd=tmp_path, status=0, ended_by="itself", started_at=time.time() - 5,
+        duration_s=10.0, limit_s=60.0, stdout_path=tmp_path, stderr_path=tmp_path, left_behind=(),
+        survivors=(),
+    )  # fmt: skip
+    timed = timed_dataset_run(done, outputs, rate_fps=100.0, batch=1)
+    assert (timed.images, timed.outputs) == (2, 3)
+    with pytest.raises(ToolError, match="3 outputs for 2 images"):
+        plausibility.require_possible(timed)
 
 
 def test_a_rate_far_above_everything_known_is_an_error() -> None:

@@ -197,7 +197,7 @@ def _measured(result: Run, outputs: Outputs, summary_path: Path | None, batch: i
     check_formula(perf, batch=batch, where=where)
     batches = math.ceil(len(outputs.names) / batch)
     if len(perf.times_ms) in (0, batches):
-        check_times(perf, batch=batch, batches=batches, wall_clock_s=result.duration_s, where=where)
+        check_times(perf, batch=batch, batches=batches, where=where)
     else:  # no round is cut from this list
         notes.append(f"{len(perf.times_ms)} times for {batches} batches")
     return AisBenchRun(

@@ -136,7 +136,7 @@ def check_times(
     *,
     batch: int,
     batches: int,
-    wall_clock_s: float,
+    wall_clock_s: float = math.inf,
     where: Mapping[str, object] | None = None,
 ) -> None:
     """Hold the list of times against everything else that is known of the run, if there is one.
@@ -147,7 +147,7 @@ def check_times(
         perf: What was printed, and the list.
         batch: Images per batch.
         batches: Batches that were run, warm-up left out.
-        wall_clock_s: How long the tool ran by our own clock.
+        wall_clock_s: How long the tool ran by our own clock, where rounds are cut from the list.
         where: Log and summary, for the error.
 
     Raises:
