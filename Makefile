@@ -27,14 +27,15 @@ endif
 conformance: venv  ## the main job: the whole chain under a gate, ending in a verdict
 	$(PYTEST) $(MAIN) $(ARGS)
 
-test: selftest  ## the suite's own tests, then the claims on its sample and on real input
-	$(PYTEST) -m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)
+test: selftest  ## the suite's own tests, then the claims on real input, else on its sample
 ifneq ($(and $(WEIGHTS),$(IMAGES)),)
 	$(PYTEST) -m "not npu" -n 2 --weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
-	$(PYTEST) -m npu --board=emulated --tune=run --inference-tool=benchmark \
+	$(PYTEST) -m npu -n 2 --board=emulated --tune=run --inference-tool=benchmark \
 		--weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
-	$(PYTEST) -m npu --board=emulated --tune=run --inference-tool=ais_bench \
+	$(PYTEST) -m npu -n 2 --board=emulated --tune=run --inference-tool=ais_bench \
 		--weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
+else
+	$(PYTEST) -m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)
 endif
 
 selftest: venv

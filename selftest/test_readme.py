@@ -23,7 +23,7 @@ COMMANDS = [
 ]
 # The suite's own tests would run themselves; a released file and the full set are the reader's.
 ELSEWHERE = ("make test", ".venv/bin/pytest -m npu", ".venv/bin/pytest --gate=release")
-# `make test` runs these claims in full, in this same way, right after the suite's own tests.
+# `make conformance` and `make test` run these claims in full, the latter on real input if there is.
 ONLY_COLLECTED = '.venv/bin/pytest -m "not npu" --weights=sample --imagenet=sample'
 IN_FULL = '-m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)'
 
