@@ -12,7 +12,7 @@ from typing import NamedTuple
 from benchmarks import collection, memory, preprocessing, reference_evaluation, scoring
 from benchmarks.material import Material, gather
 from benchmarks.measurement import Row
-from benchmarks.table import comparison, markdown, page, with_part
+from benchmarks.table import comparison, markdown, page, section, with_part
 from conformance.commands import exit_status
 from conformance.whole_files import write_whole
 
@@ -46,8 +46,8 @@ def main() -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="where the page goes; default: docs/benchmarks.md and the table in README.md, "
-        "of a whole run that is not quick",
+        help="where the page goes; default: the sections of docs/benchmarks.md that were measured, "
+        "and the table in README.md",
     )
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="repeatable")
     parser.add_argument("--quick", action="store_true", help="little work, figures mean little")
@@ -56,17 +56,24 @@ def main() -> None:
         material = gather(given.imagenet, given.weights, Path(scratch), quick=given.quick)
         rows = {name: list(_shown(BENCHMARKS[name], material)) for name in given.only or BENCHMARKS}
         subject = material.described()
-    sections = {BENCHMARKS[name].title: (BENCHMARKS[name].note, rows[name]) for name in rows}
-    text = page(sections, subject, quick=given.quick)
+    sections = [
+        section(
+            BENCHMARKS[name].title, BENCHMARKS[name].note, rows[name], subject, quick=given.quick
+        )
+        for name in rows
+    ]
     if given.output:
-        write_whole(text.encode(), given.output)
-    elif given.quick or given.only:
-        print("nothing written: a part or a quick run is no page; --output=FILE keeps it")
+        write_whole(page(sections).encode(), given.output)
+    elif given.quick:
+        print("nothing written: a quick run is no page; --output=FILE keeps it")
     else:
-        write_whole(text.encode(), PAGE)
-        shown = comparison({BENCHMARKS[name].title: rows[name] for name in COMPARED})
-        readme = with_part(README.read_text("utf-8"), "benchmarks", shown)
-        write_whole(readme.encode(), README)
+        _write_pages(page(sections, PAGE.read_text("utf-8")))
+
+
+def _write_pages(measured: str) -> None:
+    write_whole(measured.encode(), PAGE)
+    shown = comparison(measured, {BENCHMARKS[name].title for name in COMPARED})
+    write_whole(with_part(README.read_text("utf-8"), "benchmarks", shown).encode(), README)
 
 
 def _shown(benchmark: Benchmark, material: Material) -> Iterator[Row]:

@@ -17,8 +17,7 @@ from conformance.metrics.guide_commands import evaluate_dumps
 TITLE = "Scoring"
 UNIT = "results/s"
 NOTE = (
-    "1000 classes, `%f` texts as `ais_bench` writes them. Sides take turns, so that 500 MB of TXT "
-    "lie between two readings of the BIN results; read again at once, these take 0.6 s. Ours also "
+    "1000 classes, `%f` texts as `ais_bench` writes them. Ours also "
     "checks that every result is there, whole, finite and alone; it reads TXT on all cores, the "
     "guide's scorer on one, as it does. Both sides give the same Top1 to Top5."
 )

@@ -6,7 +6,7 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.measurement import Row
@@ -14,24 +14,35 @@ from conformance.errors import ConfigError
 
 _PACKAGES = ("pillow", "numpy", "torch", "torchvision", "onnxruntime")
 _INTRODUCTION = (
-    "Written by `make bench`. Both sides of a row are timed in turns within one run, so a busy "
-    "machine slows both; *theirs* is the guide's algorithm, or what the note says."
+    "Written by `make bench`, each section by itself (`--only NAME`). Both sides of a row are "
+    "timed in turns within one run, so a busy machine slows both; *theirs* is the guide's "
+    "algorithm, or what the note says."
 )
 _COLUMNS = ("job", "ours", "theirs", "ratio: median (min to max)", "goal", "met")
 
 
-def page(sections: Mapping[str, tuple[str, list[Row]]], subject: str, *, quick: bool) -> str:
-    """Return the page: for each title its note and its rows, and what it was measured on."""
-    parts = [
-        "# Benchmarks",
-        _INTRODUCTION,
-        f"Measured on {today()} with {machine()}; {subject}.",
-    ]
+def section(title: str, note: str, rows: Iterable[Row], subject: str, *, quick: bool) -> str:
+    """Return one section of the page: when and on what it was measured, its note and its rows."""
+    parts = [f"## {title}", f"Measured on {today()} with {machine()}; {subject}."]
     if quick:
         parts.append("**A quick run: it shows that everything runs, its figures mean little.**")
-    for title, (note, rows) in sections.items():
-        parts += [f"## {title}", note, markdown(rows)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, note, markdown(rows)]) + "\n"
+
+
+def page(sections: Iterable[str], before: str = "") -> str:
+    """Return the page with these sections, in place of those of the same title before.
+
+    Args:
+        sections: From :func:`section`.
+        before: The page as it was; its other sections stay, with the day they were measured on.
+    """
+    kept = {each.partition("\n")[0]: each for each in _sections(before)}
+    kept |= {each.partition("\n")[0]: each for each in sections}
+    return "\n".join(["# Benchmarks\n", f"{_INTRODUCTION}\n", *kept.values()])
+
+
+def _sections(page: str) -> list[str]:
+    return [f"## {part.strip()}\n" for part in page.split("\n## ")[1:]]
 
 
 def markdown(rows: Iterable[Row]) -> str:
@@ -42,17 +53,22 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def comparison(sections: Mapping[str, Iterable[Row]]) -> str:
-    """Return the rows of some titles that have an opponent as one shorter Markdown table."""
-    met = {None: "", True: "", False: " (goal missed)"}
+def comparison(page: str, titles: Iterable[str]) -> str:
+    """Return the rows of some sections that have an opponent as one shorter Markdown table."""
     lines = [["job", "ours", "theirs", "times as fast"], ["---"] * 4]
-    lines += [
-        [f"{title}: {row.job}", row.ours, row.theirs, f"{row.ratio.split()[0]}{met[row.met]}"]
-        for title, rows in sections.items()
-        for row in rows
-        if row.theirs
-    ]
+    for each in _sections(page):
+        title = each.partition("\n")[0].removeprefix("## ")
+        for job, ours, theirs, ratio, _, met in _rows(each) if title in titles else ():
+            if theirs:
+                missed = " (goal missed)" if "no" in met else ""
+                lines.append([f"{title}: {job}", ours, theirs, f"{ratio.split()[0]}{missed}"])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _rows(section: str) -> list[list[str]]:
+    """Return the cells of each row of a section's table, without its head."""
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def with_part(page: str, name: str, text: str) -> str:

@@ -12,7 +12,7 @@ from benchmarks.__main__ import PAGE, README
 from benchmarks.deviations import as_toml
 from benchmarks.material import gather
 from benchmarks.measurement import Duel, Row, duel
-from benchmarks.table import markdown, page, with_part
+from benchmarks.table import comparison, markdown, page, section, with_part
 from conformance.errors import ConfigError
 from conformance.imagenet.effects import EFFECTS_FILE, read_effects
 from conformance.imagenet.preprocess import prepare_file
@@ -80,9 +80,16 @@ def test_a_missed_goal_stands_out() -> None:
 
 
 def test_a_quick_run_says_so() -> None:
-    sections = {"Scoring": ("A note.", [Row("a", "1")])}
-    assert "quick run" in page(sections, "subject", quick=True)
-    assert "quick run" not in page(sections, "subject", quick=False)
+    made = [Row("a", "1")]
+    assert "quick run" in section("Scoring", "A note.", made, "subject", quick=True)
+    assert "quick run" not in section("Scoring", "A note.", made, "subject", quick=False)
+
+
+def test_a_section_takes_the_place_of_its_elder_alone() -> None:
+    old = [f"## {title}\n\nold\n" for title in ("Scoring", "Memory")]
+    before = page(old)
+    assert page([], before) == before
+    assert page(["## Scoring\n\nnew\n"], before) == before.replace("old", "new", 1)
 
 
 def test_the_measured_table_is_written_as_it_is_read() -> None:
@@ -98,10 +105,8 @@ def test_a_table_takes_the_place_between_its_marks() -> None:
 
 def test_the_readme_shows_what_was_measured() -> None:
     measured = PAGE.read_text("utf-8")
-    shown = README.read_text("utf-8").partition("<!-- benchmarks: begin -->")[2]
-    lines = shown.partition("<!-- benchmarks: end -->")[0].strip().splitlines()[2:]
-    assert len(lines) >= 6
-    for line in lines:
-        job, ours, theirs, ratio = (cell.strip() for cell in line.strip("|").split("|"))
-        job = job.partition(": ")[2]
-        assert f"| {job} | {ours} | {theirs} | {ratio.split()[0]} " in measured
+    assert page([], measured) == measured
+    titles = {"Preprocessing", "Scoring", "Reference evaluation"}
+    shown = comparison(measured, titles)
+    assert len(shown.splitlines()) >= 8
+    assert f"<!-- benchmarks: begin -->\n{shown}\n<!-- benchmarks: end -->" in README.read_text()
