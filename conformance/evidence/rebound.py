@@ -20,6 +20,7 @@ from conformance.evidence.om_digests import MEASURED
 from conformance.evidence.parity_bounds import parity_problems
 from conformance.evidence.rejudge import ABOVE, CONTROL, PUBLISHED
 from conformance.export.onnx_model import BATCH_AXIS, TensorFacts
+from conformance.metrics.row_trial import SAME_PLACE
 from conformance.spec import ModelSpec
 
 CARD = "throughput.card"
@@ -31,6 +32,8 @@ STATED = {
     "agreement.flips": "agreement.flips.limit_pct",
     "throughput.regression": "throughput.regression_pct",
 }
+
+SAME_PLACE_FACTOR = "float16.same_place_factor"
 
 
 @dataclass(frozen=True)
@@ -152,12 +155,25 @@ def _allowed(
     times = 2 if claim == "scores" and group.endswith(".batch") else 1
     if not (group.endswith(".rows") or check.id == "agreement.scores" or times == 2):
         return None
+    if check.id.startswith("agreement.") and group.endswith(".rows") and claim in SAME_PLACE:
+        return _same_place(held, spec, evidence)
     if check.id.startswith("agreement."):
         fixed = fixed_float16(spec, evidence)
         epsilon = fixed or _stated_epsilon(held, spec)
         return Wanted(times * epsilon, SPEC if fixed else RUN) if epsilon else None
     gap = gaps.get((spec.name, "onnxruntime"))
     return None if gap is None else Wanted(times * gap / 2, RUN)
+
+
+def _same_place(held: Sequence[Check], spec: ModelSpec, evidence: Evidence) -> Wanted | None:
+    """Return what rows at the same place of a batch may differ by: less than float16 as a whole."""
+    if spec.float16 is not None and fixed_float16(spec, evidence):
+        return Wanted(suite_bound(SAME_PLACE_FACTOR) * spec.float16.storage_error, SPEC)
+    ids = {f"agreement.rows.{claim}" for claim in SAME_PLACE}
+    stated = [c.bound for c in held if c.id in ids and _model(c) == spec.name]
+    found = [bound for bound in stated if isinstance(bound, float)]
+    epsilon = _stated_epsilon(held, spec)
+    return Wanted(min([*found, epsilon]), RUN) if epsilon else None
 
 
 def fixed_float16(spec: ModelSpec, evidence: Evidence) -> float | None:
