@@ -9,8 +9,11 @@ import pytest
 
 from conformance.check import SkipReason, Status
 from conformance.evidence.bundle_files import read_evidence
+from conformance.evidence.gate import read_gates
 from conformance.evidence.record import CheckRecord, Record, read_artifacts
 from conformance.evidence.tidy import belongs
+from conformance.evidence.verify import verify
+from conformance.spec import load_spec, model_names
 from emulator import EmulatedBoard, install
 from selftest.fault_matrix_runs import prepare_photographs
 from selftest.photographs import WEIGHTS
@@ -76,6 +79,8 @@ def built(folder: Path) -> Counter[tuple[str, str]]:
 
 def demand_whole_bundle(bundle: Path) -> None:
     """Demand what a bundle of a board must hold, and nothing that the run only worked with."""
+    specs = {name: load_spec(name) for name in model_names()}
+    assert verify(bundle, read_gates(), specs).problems == ()
     evidence = read_evidence(bundle)
     kinds = {digest.kind for digest in evidence.digests.values()}
     assert kinds == {"weights", "onnx_model", "dataset", "om_model", "dumps", "performance"}
