@@ -34,6 +34,7 @@ STATED = {
 }
 
 SAME_PLACE_FACTOR = "float16.same_place_factor"
+SAME_PLACE_IDS = frozenset(f"agreement.rows.{claim}" for claim in SAME_PLACE)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _allowed(
     times = 2 if claim == "scores" and group.endswith(".batch") else 1
     if not (group.endswith(".rows") or check.id == "agreement.scores" or times == 2):
         return None
-    if check.id.startswith("agreement.") and group.endswith(".rows") and claim in SAME_PLACE:
+    if check.id in SAME_PLACE_IDS:
         return _same_place(held, spec, evidence)
     if check.id.startswith("agreement."):
         fixed = fixed_float16(spec, evidence)
@@ -169,8 +170,7 @@ def _same_place(held: Sequence[Check], spec: ModelSpec, evidence: Evidence) -> W
     """Return what rows at the same place of a batch may differ by: less than float16 as a whole."""
     if spec.float16 is not None and fixed_float16(spec, evidence):
         return Wanted(suite_bound(SAME_PLACE_FACTOR) * spec.float16.storage_error, SPEC)
-    ids = {f"agreement.rows.{claim}" for claim in SAME_PLACE}
-    stated = [c.bound for c in held if c.id in ids and _model(c) == spec.name]
+    stated = [c.bound for c in held if c.id in SAME_PLACE_IDS and _model(c) == spec.name]
     found = [bound for bound in stated if isinstance(bound, float)]
     epsilon = _stated_epsilon(held, spec)
     return Wanted(min([*found, epsilon]), RUN) if epsilon else None
