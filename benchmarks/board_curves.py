@@ -23,6 +23,7 @@ from scipy import stats
 
 from benchmarks import accuracy_curves
 from benchmarks.accuracy_curves import Chances
+from benchmarks.table import with_part
 from conformance.check import Check, Status
 from conformance.commands import exit_status
 from conformance.errors import ToolError
@@ -34,7 +35,6 @@ from conformance.whole_files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "statistics.md"
-BEGIN, END = "<!-- board: begin -->", "<!-- board: end -->"
 COUNTS = (200, 350, 500)
 SHARES = "0,0.03,0.1,0.25"
 BATCHES = (4, 8, 16, 32)
@@ -215,8 +215,6 @@ def _rows(given: argparse.Namespace, scratch: Path) -> Iterator[Seen]:
 
 def _written(rows: Sequence[Seen]) -> None:
     """Put the table into the page."""
-    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
     odd = [row.row() for row in rows if row.surprising]
     intervals, covered = sum(len(row.paired) for row in rows), sum(row.covered for row in rows)
     table = [HEAD, "|---" * HEAD.count(" | ") + "|---|", *(row.row() for row in rows), ""]
@@ -224,7 +222,7 @@ def _written(rows: Sequence[Seen]) -> None:
         f"{covered} of {intervals} 98 % intervals hold the true loss.",
         f"{len(odd)} of {len(rows)} rows are ones that the curves hardly ever give ({SURPRISE:g}).",
     ]
-    text = "\n".join([f"{before}{BEGIN}", "", *table, "", f"{END}{after}"])
+    text = with_part(PAGE.read_text("utf-8"), "board", "\n".join(["", *table]))
     write_whole(text.encode(), PAGE)
 
 
