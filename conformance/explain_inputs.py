@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,7 @@ TRIED_IMAGES = 2
 # What only preparation on the chip can forget; on the host it would be no known deviation.
 NO_MEAN = Deviation("no mean subtracted", "normalise", mean=0.0)
 
-Tensors = npt.NDArray[np.float32]
+Tensor = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,25 +46,32 @@ class InputTrial:
         if not importlib.util.find_spec("torch"):  # on a board with a filled store
             return ""
         images = self.builder.dataset(self.spec).images[:TRIED_IMAGES]
-        scores = candidate.scores[: len(images)]
-        for name, tensors in self._mistakes(images):
-            if np.isfinite(tensors).all() and self._errors(tensors, scores).max() <= epsilon:
+        for name, prepared in self._mistakes():
+            # Not a list: most mistakes are ruled out by the first image.
+            errors = (
+                self._error(prepared(image), scores)
+                for image, scores in zip(images, candidate.scores, strict=False)
+            )
+            if all(error <= epsilon for error in errors):
                 return f"the scores are those of PyTorch on inputs with this mistake: {name}"
         return ""
 
-    def _errors(self, tensors: Tensors, scores: Scores) -> npt.NDArray[np.float32]:
+    def _error(self, tensor: Tensor, scores: Scores) -> float:
+        """Return the largest difference of scores; infinite where there is nothing to compare."""
         from conformance.runners.in_memory import run_torch
 
-        inputs = {str(number): tensor for number, tensor in enumerate(tensors)}
-        found = run_torch(self.builder.network(self.spec), inputs, batch=1)
-        return largest_errors(np.stack(list(found.values())), scores)
+        if not np.isfinite(tensor).all():
+            return math.inf
+        found = run_torch(self.builder.network(self.spec), {"tried": tensor}, batch=1)
+        return float(largest_errors(found["tried"][None], scores[None])[0])
 
-    def _mistakes(self, images: Sequence[ImageFile]) -> Iterator[tuple[str, Tensors]]:
-        right = self._prepared(images, CORRECT)
-        yield "red and blue exchanged behind the normalisation", right[:, ::-1].copy()
+    def _mistakes(self) -> Iterator[tuple[str, Callable[[ImageFile], Tensor]]]:
+        yield "red and blue exchanged behind the normalisation", self._exchanged
         for mistake in (*DEVIATIONS, NO_MEAN):
-            yield mistake.name, self._prepared(images, mistake)
+            yield mistake.name, functools.partial(self._prepared, mistake)
 
-    def _prepared(self, images: Sequence[ImageFile], mistake: Deviation) -> Tensors:
-        prepare = self.spec.preprocess
-        return np.stack([deviant_steps(one.path, prepare, mistake).normalise for one in images])
+    def _exchanged(self, image: ImageFile) -> Tensor:
+        return self._prepared(CORRECT, image)[::-1].copy()
+
+    def _prepared(self, mistake: Deviation, image: ImageFile) -> Tensor:
+        return deviant_steps(image.path, self.spec.preprocess, mistake).normalise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,6 +191,8 @@ def write_state(folder: Path, state: BoardState) -> None:
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file beside its target and move it there."""
+    import tempfile  # takes a while to import, and npu-smi writes nothing
+
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -19,14 +19,13 @@ A row says where it strikes (``at``) and what it does there (``do``), with what 
 
 from __future__ import annotations
 
-import tomllib
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emulator.board import BoardError, BoardState
+from emulator.tables import read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +63,7 @@ class Fault:
 @cache
 def known_faults() -> dict[str, Fault]:
     """Every fault of faults.toml by its name."""
-    text = Path(__file__).with_name("faults.toml").read_text(encoding="utf-8")
-    faults = [_fault(row) for row in tomllib.loads(text)["fault"]]
+    faults = [_fault(row) for row in read_table("faults")["fault"]]
     return {fault.name: fault for fault in faults}
 
 

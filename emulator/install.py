@@ -6,13 +6,16 @@ import os
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from emulator.board import (
     BOARD_VARIABLE,
+    BoardError,
     BoardState,
     new_state,
     read_state,
@@ -22,16 +25,23 @@ from emulator.board import (
 from emulator.faults import chosen_faults
 from emulator.install_cann import write_cann
 from emulator.marker import MARK, SENTENCE
+from emulator.tables import tables_as_json
 from emulator.tenants import RUN_FOLDER
 
 PACKAGE = Path(__file__).parent
 PROGRAMS = ("npu-smi", "atc", "aoe")
 RUNNER = f'''"""{SENTENCE}: starts one tool of the emulated board."""
 import sys
-sys.path.insert(0, {{library!r}})
+sys.path[:0] = {{folders!r}}
 from emulator.tools import run_tool
 sys.exit(run_tool(sys.argv[1], sys.argv[2:]))
 '''
+SHOW_PACKAGE_FOLDERS = """
+import os, site, sys
+own = {*sys.path}
+site.main()
+print(*(path for path in sys.path if path not in own and os.path.isdir(path)), sep="\\n")
+"""
 METADATA = f"Metadata-Version: 2.1\nName: ais_bench\nVersion: 0.0.2\nSummary: {SENTENCE}\n"
 
 
@@ -106,7 +116,7 @@ def install(
         fault: Name of a fault to switch on; more can be set with ``configure``.
 
     Raises:
-        BoardError: the system on chip or a fault is unknown.
+        BoardError: the system on chip or a fault is unknown, or the interpreter does not run.
     """
     # Not resolve(): a virtual environment's interpreter is a link that must stay one.
     board = EmulatedBoard(Path(os.path.abspath(folder)))  # noqa: PTH100  see above
@@ -123,12 +133,18 @@ def install(
 
 
 def _copy_programs(library: Path) -> None:
-    cache = shutil.ignore_patterns("__pycache__")
-    ignore = shutil.ignore_patterns("__pycache__", "site", "install*.py", "__main__.py")
+    # What is compiled comes along, but not while it is written: each tool starts twice as fast.
+    unfinished = "*.pyc.*"
+    makers = ("site", "install*.py", "__main__.py", "*.toml")
+    ignore = shutil.ignore_patterns(*makers, unfinished)
     shutil.copytree(PACKAGE, library / "emulator", dirs_exist_ok=True, ignore=ignore)
     # The board's copy need not be able to make boards.
     write_atomically(library / "emulator" / "__init__.py", f'"""{SENTENCE}."""\n'.encode())
-    shutil.copytree(PACKAGE / "site", library, dirs_exist_ok=True, ignore=cache)
+    shutil.copytree(
+        PACKAGE / "site", library, dirs_exist_ok=True, ignore=shutil.ignore_patterns(unfinished)
+    )
+    for name, content in tables_as_json().items():
+        write_atomically(library / "emulator" / name, content)
     metadata = library / "ais_bench-0.0.2.dist-info" / "METADATA"
     metadata.parent.mkdir(exist_ok=True)
     write_atomically(metadata, METADATA.encode())
@@ -136,17 +152,40 @@ def _copy_programs(library: Path) -> None:
 
 def _write_launchers(board: EmulatedBoard, library: Path, python: str) -> None:
     runner = library / "run_tool.py"
-    write_atomically(runner, RUNNER.format(library=str(library)).encode())
+    folders = [str(library), *package_folders(python)]
+    write_atomically(runner, RUNNER.format(folders=folders).encode())
     quoted = {name: shlex.quote(str(path)) for name, path in {
-        "board": board.folder, "python": python, "runner": runner, "library": library,
+        "board": board.folder, "python": python, "runner": runner, "path": os.pathsep.join(folders),
     }.items()}  # fmt: skip
     head = f"#!/bin/sh\n# {MARK}: not a vendor's tool.\n{BOARD_VARIABLE}={quoted['board']}\n"
-    head += f"export {BOARD_VARIABLE}\n"
+    # The threads of numpy's library of linear algebra, which is not used, take a while to start.
+    head += f"OPENBLAS_NUM_THREADS=1\nexport {BOARD_VARIABLE} OPENBLAS_NUM_THREADS\n"
     machines = {"x86_64", platform.machine()}
     for name in (*PROGRAMS, *(f"benchmark.{machine}" for machine in sorted(machines))):
-        # -I: neither the caller's PYTHONPATH nor its folder may reach the tool.
-        line = f'exec {quoted["python"]} -I {quoted["runner"]} {name} "$@"\n'
+        # -I: neither the caller's PYTHONPATH nor its folder may reach the tool. -S: it starts in
+        # two thirds of the time.
+        line = f'exec {quoted["python"]} -I -S {quoted["runner"]} {name} "$@"\n'
         write_atomically(board.bin / name, (head + line).encode(), 0o755)
-    line = f"PYTHONPATH={quoted['library']}\nexport PYTHONPATH\nunset PYTHONHOME\n"
-    line += f'exec {quoted["python"]} -s -P "$@"\n'
+    line = f"PYTHONPATH={quoted['path']}\nexport PYTHONPATH\nunset PYTHONHOME\n"
+    line += f'exec {quoted["python"]} -S -P "$@"\n'
     write_atomically(board.python, (head + line).encode(), 0o755)
+
+
+@cache
+def package_folders(python: str) -> tuple[str, ...]:
+    """Return the folders from which an interpreter imports packages that do not come with it.
+
+    Raises:
+        BoardError: it does not run.
+    """
+    try:
+        asked = subprocess.run(  # noqa: S603  the interpreter that whoever makes a board names
+            [python, "-I", "-S", "-c", SHOW_PACKAGE_FOLDERS],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BoardError(f"{python} is no interpreter that works: {error}") from error
+    return tuple(asked.stdout.splitlines())

@@ -18,7 +18,7 @@ from emulator.board import write_atomically
 
 Values = npt.NDArray[np.float32]
 MEMORY_FOLDER = "memory"
-IMAGES = 64
+IMAGES = 1024
 """How many images of a run are remembered."""
 
 
@@ -32,7 +32,7 @@ class Memory:
     """
 
     def __init__(self, folder: Path, made_of: bytes, batch: int) -> None:
-        name = hashlib.sha256(made_of).hexdigest()[:32]
+        name = hashlib.blake2b(made_of, digest_size=16).hexdigest()
         self._folder = folder / MEMORY_FOLDER / name
         self._left = max(1, IMAGES // batch)
 
@@ -59,4 +59,4 @@ class Memory:
         write_atomically(self._place(feed), content.getvalue())
 
     def _place(self, feed: bytes) -> Path:
-        return self._folder / f"{hashlib.sha256(feed).hexdigest()[:32]}.npz"
+        return self._folder / f"{hashlib.blake2b(feed, digest_size=16).hexdigest()}.npz"

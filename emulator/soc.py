@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+
+from emulator.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class Soc:
 @cache
 def known_socs() -> dict[str, Soc]:
     """Every system on chip of socs.toml by its version name."""
-    rows = tomllib.loads(Path(__file__).with_name("socs.toml").read_text(encoding="utf-8"))
-    return {version: _soc(version, row) for version, row in rows.items()}
+    return {version: _soc(version, row) for version, row in read_table("socs").items()}
 
 
 def _soc(version: str, row: dict[str, object]) -> Soc:

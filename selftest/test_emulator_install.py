@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,26 @@ def test_programs_are_where_a_path_finds_them(bench: Bench) -> None:
 def test_the_board_does_not_need_the_checkout(bench: Bench) -> None:
     for path in bench.board.folder.rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
-            text = path.read_text(encoding="utf-8").replace(sys.executable, "")
+            # Only its interpreter and the packages of that may lie there.
+            text = path.read_text(encoding="utf-8").replace(sys.prefix, "")
             assert CHECKOUT not in text, path
+
+
+def test_the_board_reads_the_tables_of_the_checkout(bench: Bench) -> None:
+    library = bench.board.folder / "python" / "lib" / "emulator"
+    for name in ("faults", "socs"):
+        written = tomllib.loads((Path(CHECKOUT) / f"emulator/{name}.toml").read_text("utf-8"))
+        # As text: one of the numbers is NaN, which is like nothing.
+        assert (library / f"{name}.json").read_text("utf-8") == json.dumps(written)
+    assert not list(library.glob("*.toml"))
+
+
+@pytest.mark.parametrize("program", ["no such program", "/bin/false"])
+def test_an_interpreter_that_does_not_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    assert main(["install", str(tmp_path / "board"), f"--python={program}"]) == 2
+    assert f"{program} is no interpreter that works: " in capsys.readouterr().err
 
 
 def test_tools_ignore_the_callers_python_path(bench: Bench, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conformance import progress
 from conformance.errors import ConfigError, ConformanceError, DatasetError
 from conformance.imagenet.batches import stream_batches
 from conformance.imagenet.dataset import Dataset, LabelledImage
@@ -180,8 +181,12 @@ def test_a_batch_of_nothing_is_refused(pictures: Dataset) -> None:
 
 
 def test_progress_is_shown_on_request(
-    pictures: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pictures: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(progress, "_shown_on", [])  # this very run may show its steps
     write_inputs(pictures.images[:3], tmp_path, SPEC, "uint8", title="preparing inputs")
     shown = capsys.readouterr()
     assert "preparing inputs" in shown.err

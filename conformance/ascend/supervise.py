@@ -5,25 +5,29 @@ means that the suite is gone. The tool runs in a session of its own. This proces
 orphan below it (``PR_SET_CHILD_SUBREAPER``), so that a tool which leaves its process group, or its
 parent, is still found. It prints one JSON report and ends.
 
-It is started by its path, with ``-P``: its own folder is not searched for modules, so that it sees
-the same psutil as the suite and nothing else of it.
+It is started by its path, with ``-P``: its own folder is not searched for modules. A tool is run
+many times, so it starts quickly: with ``-S``, which leaves out the site packages, and psutil is
+imported only where a process must be named or killed.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import select
 import signal
+import site
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import psutil
+TYPE_CHECKING = False  # as in ``typing``, which takes a while to import
+if TYPE_CHECKING:
+    from typing import Any
+
+    import psutil
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
@@ -34,31 +38,37 @@ LOOK_EVERY_S = 0.25
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass
 class Tree:
     """The tool and everything that came from it."""
 
-    tool: int
-    grace_s: float
-    status: int | None = None
-    left_behind: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self, tool: int, grace_s: float) -> None:
+        self.tool = tool
+        self.grace_s = grace_s
+        self.status: int | None = None
 
-    def reap(self) -> None:
-        """Collect every child that ended, the tool's own status and those of adopted orphans."""
+    def reap(self) -> bool:
+        """Collect every child that ended, the tool's own status and those of adopted orphans.
+
+        Returns:
+            Whether there are others. Without a child there is nothing deeper either: what lost its
+            parent has become a child.
+        """
         while True:
             try:
                 pid, wait_status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return False
             if pid == 0:
-                return
+                return True
             if pid == self.tool:
                 self.status = os.waitstatus_to_exitcode(wait_status)
 
     def alive(self) -> list[psutil.Process]:
         """Return every process below this one that has not ended."""
-        self.reap()
-        return [below for below in psutil.Process().children(recursive=True) if _running(below)]
+        if not self.reap():
+            return []
+        below = _psutil().Process().children(recursive=True)
+        return [process for process in below if _running(process)]
 
     def end(self) -> list[dict[str, Any]]:
         """Ask everything to stop, then kill it; return what could not be killed."""
@@ -76,7 +86,7 @@ class Tree:
         for member in self.alive():
             try:
                 member.send_signal(number)
-            except psutil.Error:
+            except _psutil().Error:
                 continue
 
     def _gone_within(self, seconds: float) -> bool:
@@ -88,10 +98,17 @@ class Tree:
         return True
 
 
+def _psutil() -> Any:
+    """Return the suite's psutil."""
+    if "psutil" not in sys.modules:
+        site.main()
+    return importlib.import_module("psutil")
+
+
 def _running(member: psutil.Process) -> bool:
     try:
-        return bool(member.is_running() and member.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
+        return bool(member.is_running() and member.status() != _psutil().STATUS_ZOMBIE)
+    except _psutil().Error:
         return False
 
 
@@ -103,7 +120,7 @@ def describe(member: psutil.Process) -> dict[str, Any]:
             facts["started_at"] = member.create_time()
             facts["command"] = " ".join(member.cmdline()) or member.name()
             facts["state"] = member.status()
-    except psutil.Error:
+    except _psutil().Error:
         pass
     return facts
 
@@ -114,7 +131,7 @@ def _die_with_parent() -> None:
 
 
 def _start(request: dict[str, Any]) -> int:
-    with Path(request["stdout"]).open("wb") as stdout, Path(request["stderr"]).open("wb") as stderr:
+    with open(request["stdout"], "wb") as stdout, open(request["stderr"], "wb") as stderr:  # noqa: PTH123 - pathlib takes a while to import
         child = subprocess.Popen(  # noqa: S603 - an argument list, never a shell
             request["argv"],
             cwd=request["cwd"],

@@ -133,7 +133,7 @@ def _not_started(request: dict[str, Any], report: dict[str, Any]) -> ToolError:
 def _supervisor() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Start the supervisor; on any way out close its pipe, which ends the tool, and wait for it."""
     child = subprocess.Popen(  # noqa: S603 - our own program, an argument list
-        [sys.executable, "-P", str(PROGRAM)],
+        [sys.executable, "-S", "-P", str(PROGRAM)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
