@@ -36,7 +36,7 @@ from conformance.spec import ModelSpec
 REGRESSION_ROUNDS = 10
 # A chip's rate must settle within a round; the emulated clock is as steady over a few images.
 ROUND_IMAGES = 2000
-EMULATED_ROUND_IMAGES = 32
+EMULATED_ROUND_IMAGES = 16
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""The state of an emulated board: one JSON file in its folder, read by every tool at its start."""
+"""The state of an emulated board: one JSON file in its folder, read by every tool at its start.
+
+Named tuples, not data classes: what these import takes npu-smi longer than all that it does.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.soc import Soc, known_socs
 
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 BOARD_VARIABLE = "ASCEND_EMULATOR_BOARD"
 """Environment variable that a launcher sets to its board's folder."""
 STATE_NAME = "board.json"
+TABLES = ("chips", "processes")
+"""Fields of the state whose values have fields of their own."""
 
 
 class BoardError(Exception):
     """The folder is no emulated board, or its state file says something unknown."""
 
 
-@dataclass(frozen=True)
-class Chip:
+class Chip(NamedTuple):
     """One chip as npu-smi shows it.
 
     Attributes:
@@ -50,8 +52,7 @@ class Chip:
     temperature_c: int = 45
 
 
-@dataclass(frozen=True)
-class Tenant:
+class Tenant(NamedTuple):
     """A process that npu-smi shows on a chip: one of the tools, or somebody else's."""
 
     device: int
@@ -60,8 +61,7 @@ class Tenant:
     memory_mb: int = 100
 
 
-@dataclass(frozen=True)
-class BoardState:
+class BoardState(NamedTuple):
     """Everything that can be set about a board.
 
     Attributes:
@@ -91,7 +91,7 @@ class BoardState:
     clock_memory: float = 0.2
     threads: int = 1
     ais_bench: str = "2023"
-    faults: tuple[str, ...] = field(default=())
+    faults: tuple[str, ...] = ()
 
     @property
     def facts(self) -> Soc:
@@ -103,17 +103,21 @@ class BoardState:
         """The first number of CANN's release."""
         return int(self.cann.partition(".")[0])
 
+    def as_json(self) -> dict[str, Any]:
+        """All fields, for a JSON file."""
+        rows = {name: [row._asdict() for row in getattr(self, name)] for name in TABLES}
+        return {**self._asdict(), **rows}
+
     def changed(self, **changes: object) -> BoardState:
         """A copy with other values.
 
         Raises:
             BoardError: a field is unknown or a value does not fit.
         """
-        return state_from_json({**dataclasses.asdict(self), **changes})
+        return state_from_json({**self.as_json(), **changes})
 
 
-@dataclass(frozen=True)
-class Board:
+class Board(NamedTuple):
     """What a tool knows of the board that it runs on.
 
     Attributes:
@@ -184,9 +188,7 @@ def read_state(folder: Path) -> BoardState:
 
 def write_state(folder: Path, state: BoardState) -> None:
     """Write the state in one step, so that a tool never reads half of it."""
-    write_atomically(
-        folder / STATE_NAME, json.dumps(dataclasses.asdict(state), indent=2).encode() + b"\n"
-    )
+    write_atomically(folder / STATE_NAME, json.dumps(state.as_json(), indent=2).encode() + b"\n")
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:

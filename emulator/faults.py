@@ -20,9 +20,10 @@ A row says where it strikes (``at``) and what it does there (``do``), with what 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.board import BoardError, BoardState
 from emulator.tables import read_table
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """One way in which a board goes wrong.
 
     Attributes:
@@ -57,7 +57,7 @@ class Fault:
     tools: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
     from_run: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 @cache
@@ -95,7 +95,7 @@ def _with_options(text: str) -> Fault:
             options[key] = type(options[key])(value)
         except (KeyError, ValueError):
             raise BoardError(f"fault {name} takes no {word}: {options}") from None
-    return replace(fault, options=options)
+    return fault._replace(options=options)
 
 
 class ActiveFaults:

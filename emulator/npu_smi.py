@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from emulator import fault_runs
@@ -55,17 +54,16 @@ def _as_seen(board: Board) -> BoardState:
         if "process" in options:
             running.append(Tenant(**options["process"]))
         else:
-            chips = tuple(dataclasses.replace(chip, **options) for chip in state.chips)
-            state = dataclasses.replace(state, chips=chips)
+            chips = tuple(chip._replace(**options) for chip in state.chips)
+            state = state._replace(chips=chips)
     chips = tuple(_loaded(chip, running) for chip in state.chips)
-    return dataclasses.replace(state, chips=chips, processes=tuple(running))
+    return state._replace(chips=chips, processes=tuple(running))
 
 
 def _loaded(chip: Chip, running: list[Tenant]) -> Chip:
     on_it = [row for row in running if row.device == chip.device]
     used, total = chip.memory_mb
-    return dataclasses.replace(
-        chip,
+    return chip._replace(
         aicore_pct=min(100, chip.aicore_pct + BUSY_PCT * len(on_it)),
         memory_mb=(used + sum(row.memory_mb for row in on_it), total),
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from emulator.tables import read_table
 
 
-@dataclass(frozen=True)
-class Soc:
+class Soc(NamedTuple):
     """What one system on chip looks like to npu-smi, and how fast it is.
 
     Attributes:

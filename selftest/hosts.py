@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +62,13 @@ class Machine:
 
     def set_chip(self, number: int = 0, **changes: object) -> None:
         """Change what npu-smi says of one chip."""
-        chips = [dataclasses.asdict(chip) for chip in self.board.state.chips]
+        chips = [chip._asdict() for chip in self.board.state.chips]
         chips[number] |= changes
         self.board.configure(chips=chips)
 
     def occupy(self, device: int, pid: int = 4242) -> None:
         """Let a process run on a chip; by default a stranger's."""
-        others = [dataclasses.asdict(tenant) for tenant in self.board.state.processes]
+        others = [tenant._asdict() for tenant in self.board.state.processes]
         stranger = {"device": device, "pid": pid, "name": "stranger", "memory_mb": 100}
         self.board.configure(processes=[*others, stranger])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -21,13 +20,13 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 def one_chip(soc: str, **changes: object) -> BoardState:
     state = new_state(soc)
-    chip = dataclasses.replace(state.chips[0], **changes)  # type: ignore[arg-type]  # fields of Chip
-    return dataclasses.replace(state, chips=(chip,))
+    chip = state.chips[0]._replace(**changes)  # type: ignore[arg-type]  # fields of Chip
+    return state._replace(chips=(chip,))
 
 
 def test_a_310_looks_as_published() -> None:
     state = one_chip("Ascend310", bus="0000:01:00.0", temperature_c=61, memory_mb=(577, 7759))
-    lines = table(dataclasses.replace(state, driver="23.0.0"))
+    lines = table(state._replace(driver="23.0.0"))
     for line in (
         "| NPU     Name                  | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |",  # noqa: E501  as published
         "| Chip    Device                | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |",  # noqa: E501  as published
@@ -70,9 +69,8 @@ def test_a_310_card_shows_four_chips_under_one_npu() -> None:
 
 
 def test_a_process_is_listed_with_its_chip() -> None:
-    state = dataclasses.replace(
-        new_state("Ascend310"), processes=(Tenant(2, 124528, "python3.8", 17400),)
-    )
+    tenant = Tenant(2, 124528, "python3.8", 17400)
+    state = new_state("Ascend310")._replace(processes=(tenant,))
     text = "\n".join(table(state))
     assert (
         "| 0       2                     | 124528          | python3.8                | 17400  "

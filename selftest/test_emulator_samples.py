@@ -6,7 +6,6 @@ Numbers, names of files and of operators may differ, words and punctuation may n
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -69,7 +68,7 @@ def _shape(line: str) -> str:
 
 def shown(soc: str, *, busy: bool = False, **changes: object) -> str:
     state = new_state(soc)
-    chips = tuple(dataclasses.replace(chip, **changes) for chip in state.chips)  # type: ignore[arg-type]  # fields of Chip
+    chips = tuple(chip._replace(**changes) for chip in state.chips)  # type: ignore[arg-type]  # fields of Chip
     tenants = (Tenant(1, 4711, "benchmark.x86_64"), Tenant(2, 4712, "")) if busy else ()
     return "\n".join(table(BoardState(soc, state.cann, "23.0.0", 0, chips, tenants)))
 

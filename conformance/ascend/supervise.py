@@ -5,20 +5,17 @@ means that the suite is gone. The tool runs in a session of its own. This proces
 orphan below it (``PR_SET_CHILD_SUBREAPER``), so that a tool which leaves its process group, or its
 parent, is still found. It prints one JSON report and ends.
 
-It is started by its path, with ``-P``: its own folder is not searched for modules. A tool is run
-many times, so it starts quickly: with ``-S``, which leaves out the site packages, and psutil is
-imported only where a process must be named or killed.
+A tool is run many times, so this starts quickly: without the site packages (``-S``), from its
+compiled form, and psutil is imported only where a process must be named or killed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
 import os
 import select
 import signal
-import site
 import subprocess
 import sys
 import time
@@ -99,10 +96,10 @@ class Tree:
 
 
 def _psutil() -> Any:
-    """Return the suite's psutil."""
-    if "psutil" not in sys.modules:
-        site.main()
-    return importlib.import_module("psutil")
+    """Return the suite's psutil, which takes a while to import."""
+    import psutil
+
+    return psutil
 
 
 def _running(member: psutil.Process) -> bool:
@@ -209,7 +206,8 @@ def _supervise(request: dict[str, Any], wakeup: int) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Supervise the one tool that the request names."""
     woken_by = _arm()
     if received := _read_request():
         report = json.dumps(_supervise(received, woken_by))
