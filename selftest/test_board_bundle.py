@@ -143,7 +143,8 @@ def test_paths_are_those_of_the_folder_where_it_is_called(installed: Path, tmp_p
 def test_runs_with_the_packages_hidden(bundle: Path, tmp_path: Path) -> None:
     (weights,) = (bundle / "store/checkpoint").glob("*/checkpoint.pth")
     given = [
-        "-p", "selftest.without_packages", "-m", "npu", "--board=emulated", *SMALL, "--batch=1,16",
+        "-p", "selftest.without_packages", "tests/test_atc.py", "tests/test_accuracy.py",
+        "-m", "npu", "--board=emulated", *SMALL, "--batch=1,16",
         f"--weights={weights}", f"--artifacts={bundle / 'store'}",
         f"--evidence={tmp_path / 'runs'}", "-q",
     ]  # fmt: skip
