@@ -183,15 +183,15 @@ def _be_the_run(ask: Ask) -> None:
 def _run_suite(ask: Ask) -> int:
     import pytest
 
-    from selftest import fault_causes
+    from selftest.fault_causes import CAUSES, Scene, every_run
 
     arguments = list(ask.arguments)
-    fault_causes.keep_to_itself(Path(ask.folder))
-    fault_causes.look_twice()
+    every_run.keep_to_itself(Path(ask.folder))
+    every_run.look_twice()
     if ask.hasty:
-        fault_causes.hurry()
+        every_run.hurry()
     if ask.cause:
-        arguments += fault_causes.CAUSES[ask.cause](fault_causes.Scene(Path(ask.folder), arguments))
+        arguments += CAUSES[ask.cause](Scene(Path(ask.folder), arguments))
     return int(pytest.main(_with_later_ones_only(arguments)))
 
 
