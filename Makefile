@@ -6,6 +6,9 @@ DATA ?= ../shared/data
 # Further options of pytest, for instance ARGS="--weights=FILE --imagenet=DIR".
 ARGS ?=
 
+# The tests start thousands of processes; without compiled modules each would compile its own.
+export PYTHONDONTWRITEBYTECODE :=
+
 INSTALLED := $(VENV)/.installed
 PYTEST := $(VENV)/bin/python -m pytest
 WEIGHTS := $(wildcard $(DATA)/squeezenet1_1-fp16-rounded.pth)

@@ -140,8 +140,9 @@ def _not_started(request: dict[str, Any], report: dict[str, Any]) -> ToolError:
 @contextlib.contextmanager
 def _supervisor() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Start the supervisor; on any way out close its pipe, which ends the tool, and wait for it."""
+    cautious = ["-B"] if sys.dont_write_bytecode else []  # -I passes the user's variable over
     child = subprocess.Popen(  # noqa: S603 - our own program, an argument list
-        [sys.executable, "-I", "-S", "-c", PROGRAM],
+        [sys.executable, *cautious, "-I", "-S", "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
