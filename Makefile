@@ -32,8 +32,7 @@ conformance: venv  ## the main job: the whole chain under a gate, ending in a ve
 
 test: selftest  ## the suite's own tests, then the claims on real input, else on its sample
 ifneq ($(and $(WEIGHTS),$(IMAGES)),)
-	$(PYTEST) -m "not npu" -n 2 --weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
-	$(PYTEST) -m npu -n 2 --board=emulated --tune=run --inference-tool=benchmark \
+	$(PYTEST) --gate=rehearsal -n 2 --board=emulated --tune=run --inference-tool=benchmark \
 		--weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
 	$(PYTEST) -m npu -n 2 --board=emulated --tune=run --inference-tool=ais_bench \
 		--weights=$(WEIGHTS) --imagenet=$(IMAGES) $(ARGS)
@@ -42,7 +41,7 @@ else
 endif
 
 selftest: venv
-	$(PYTEST) selftest -n 2 --dist=worksteal
+	$(PYTEST) selftest -q -n 2 --dist=worksteal
 
 faults: venv  ## the fault matrix with 20 sound boards; writes the kill rate into docs/faults.md
 	FAULT_SEEDS=20 $(PYTEST) selftest/test_fault_matrix.py -n 2 -q -o junit_family=xunit1 \

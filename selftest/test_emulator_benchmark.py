@@ -287,7 +287,7 @@ def test_a_larger_model_is_slower() -> None:
 def test_a_shared_chip_is_half_as_fast(bench: Bench) -> None:
     (_, _, _, (_, alone, _), _) = perf(bench, 16)
     tenant = Tenant(0, 4242, "python3")
-    bench.board.configure(processes=[tenant.__dict__])
+    bench.board.configure(processes=[tenant._asdict()])
     try:
         assert bench.benchmark(batch=16).status == 0
     finally:

@@ -22,7 +22,10 @@ COMMANDS = [
     if line.startswith("$ ")
 ]
 # The suite's own tests would run themselves; a released file and the full set are the reader's.
-ELSEWHERE = ("make test", ".venv/bin/pytest -m npu", ".venv/bin/pytest --gate=release")
+# After them `make test` runs the whole chain under the gate of `make conformance`.
+ELSEWHERE = (
+    "make conformance", "make test", ".venv/bin/pytest -m npu", ".venv/bin/pytest --gate=release",
+)  # fmt: skip
 # `make conformance` and `make test` run these claims in full, the latter on real input if there is.
 ONLY_COLLECTED = '.venv/bin/pytest -m "not npu" --weights=sample --imagenet=sample'
 IN_FULL = '-m "not npu" -n 2 --weights=sample --imagenet=sample $(ARGS)'
