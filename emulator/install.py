@@ -133,16 +133,14 @@ def install(
 
 
 def _copy_programs(library: Path) -> None:
-    # What is compiled comes along, but not while it is written: each tool starts twice as fast.
-    unfinished = "*.pyc.*"
-    makers = ("site", "install*.py", "__main__.py", "*.toml")
-    ignore = shutil.ignore_patterns(*makers, unfinished)
+    # What is compiled comes along, so that the first start of a tool need not do it; but not a file
+    # that another process is just writing.
+    unfinished = shutil.ignore_patterns("*.pyc.*")
+    ignore = shutil.ignore_patterns("*.pyc.*", "site", "install*.py", "__main__.py", "*.toml")
     shutil.copytree(PACKAGE, library / "emulator", dirs_exist_ok=True, ignore=ignore)
     # The board's copy need not be able to make boards.
     write_atomically(library / "emulator" / "__init__.py", f'"""{SENTENCE}."""\n'.encode())
-    shutil.copytree(
-        PACKAGE / "site", library, dirs_exist_ok=True, ignore=shutil.ignore_patterns(unfinished)
-    )
+    shutil.copytree(PACKAGE / "site", library, dirs_exist_ok=True, ignore=unfinished)
     for name, content in tables_as_json().items():
         write_atomically(library / "emulator" / name, content)
     metadata = library / "ais_bench-0.0.2.dist-info" / "METADATA"
@@ -162,8 +160,8 @@ def _write_launchers(board: EmulatedBoard, library: Path, python: str) -> None:
     head += f"OPENBLAS_NUM_THREADS=1\nexport {BOARD_VARIABLE} OPENBLAS_NUM_THREADS\n"
     machines = {"x86_64", platform.machine()}
     for name in (*PROGRAMS, *(f"benchmark.{machine}" for machine in sorted(machines))):
-        # -I: neither the caller's PYTHONPATH nor its folder may reach the tool. -S: it starts in
-        # two thirds of the time.
+        # -I: neither the caller's PYTHONPATH nor its folder may reach the tool. -S: it
+        # starts sooner without what is installed for its interpreter's own start.
         line = f'exec {quoted["python"]} -I -S {quoted["runner"]} {name} "$@"\n'
         write_atomically(board.bin / name, (head + line).encode(), 0o755)
     line = f"PYTHONPATH={quoted['path']}\nexport PYTHONPATH\nunset PYTHONHOME\n"

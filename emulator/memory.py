@@ -32,7 +32,7 @@ class Memory:
     """
 
     def __init__(self, folder: Path, made_of: bytes, batch: int) -> None:
-        name = hashlib.blake2b(made_of, digest_size=16).hexdigest()
+        name = _digest(made_of)
         self._folder = folder / MEMORY_FOLDER / name
         self._left = max(1, IMAGES // batch)
 
@@ -59,4 +59,8 @@ class Memory:
         write_atomically(self._place(feed), content.getvalue())
 
     def _place(self, feed: bytes) -> Path:
-        return self._folder / f"{hashlib.blake2b(feed, digest_size=16).hexdigest()}.npz"
+        return self._folder / f"{_digest(feed)}.npz"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

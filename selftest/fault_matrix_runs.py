@@ -20,7 +20,7 @@ from emulator.memory import MEMORY_FOLDER
 from emulator.tenants import forget_runs
 from selftest.fault_rows import Row, known_rows
 from selftest.fault_server import Ask, FaultServer
-from selftest.photographs import PHOTOGRAPHS, WEIGHTS
+from selftest.photographs import PHOTOGRAPHS, WEIGHTS_OPTION
 from selftest.suites import checks, records
 
 IMAGES = 37
@@ -96,7 +96,7 @@ class FaultBench:
         """Options of every run."""
         return [
             "--board=emulated",
-            f"--weights={WEIGHTS if WEIGHTS.exists() else 'sample'}",
+            WEIGHTS_OPTION,
             f"--imagenet={self.images}",
         ]
 

@@ -15,6 +15,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PHOTOGRAPHS = SHARED / "imagenet-sample"
 WEIGHTS = SHARED / "squeezenet1_1-fp16-rounded.pth"
 
+WEIGHTS_OPTION = f"--weights={WEIGHTS if WEIGHTS.exists() else 'sample'}"
+
 needs_photographs = pytest.mark.skipif(
     not PHOTOGRAPHS.is_dir(), reason=f"the real photographs are not at {PHOTOGRAPHS}"
 )

@@ -16,7 +16,7 @@ from conformance.evidence.verify import verify
 from conformance.spec import load_spec, model_names
 from emulator import EmulatedBoard, install
 from selftest.fault_matrix_runs import prepare_photographs
-from selftest.photographs import WEIGHTS
+from selftest.photographs import WEIGHTS_OPTION
 from selftest.suites import checks, outcomes, records, run_folder, run_suite
 
 
@@ -27,10 +27,6 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights() -> Path | str:
-    return WEIGHTS if WEIGHTS.exists() else "sample"
-
-
 def found(board: EmulatedBoard, photographs: Path, folder: Path, *more: str) -> list[Record]:
     """Run the claims that rest on artifacts, and return what they recorded.
 
@@ -39,7 +35,7 @@ def found(board: EmulatedBoard, photographs: Path, folder: Path, *more: str) -> 
     """
     ended = run_suite(
         *("-m", "npu", "-q", "--board=emulated", "--batch=1,16", "--images=17"),
-        *("tests/test_atc.py", "tests/test_accuracy.py", "--tune=run", f"--weights={weights()}"),
+        *("tests/test_atc.py", "tests/test_accuracy.py", "--tune=run", WEIGHTS_OPTION),
         *(f"--imagenet={photographs}", f"--artifacts={folder.parent / 'store'}"),
         *(f"--evidence={folder / 'evidence'}", *more),
         environment={"CONFORMANCE_EMULATED_BOARD": str(board.folder)},
@@ -56,7 +52,7 @@ def test_a_soc_whose_best_batch_size_decides_meets_its_gate(
     board = install(tmp_path / "board", "Ascend310P3")
     ended = run_suite(
         *("tests/test_perf.py", "-k", "card_is_as_fast", "--gate=rehearsal", "--batch=1,8"),
-        *("--board=emulated:Ascend310P3", f"--weights={weights()}", "--images=17"),
+        *("--board=emulated:Ascend310P3", WEIGHTS_OPTION, "--images=17"),
         *(f"--imagenet={photographs}", f"--artifacts={tmp_path / 'store'}"),
         f"--evidence={tmp_path / 'evidence'}",
         environment={"CONFORMANCE_EMULATED_BOARD": str(board.folder)},

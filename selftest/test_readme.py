@@ -22,7 +22,7 @@ COMMANDS = [
     if line.startswith("$ ")
 ]
 # The suite's own tests would run themselves; a released file and the full set are the reader's.
-# After them `make test` runs the whole chain under the gate of `make conformance`.
+# After them, where there is real input, `make test` runs the whole chain under this gate too.
 ELSEWHERE = (
     "make conformance", "make test", ".venv/bin/pytest -m npu", ".venv/bin/pytest --gate=release",
 )  # fmt: skip
@@ -55,6 +55,21 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_readme_shows_the_two_commands() -> None:
     assert {"make conformance", "make test", ONLY_COLLECTED} <= set(COMMANDS)
     assert f"\n\t$(PYTEST) {IN_FULL}\n" in (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_without_a_board_the_main_job_rehearses(clone: Path) -> None:
+    """Shown, not run: that takes minutes, and has a job of its own in the workflow."""
+    told = subprocess.run(
+        ["make", "--dry-run", "BOARD=", "conformance"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shlex.split(told.stdout) == [
+        ".venv/bin/python", "-m", "pytest", "--gate=rehearsal", "--board=emulated", "--tune=run",
+        "--batch=1,16", "--weights=sample", "--imagenet=sample",
+    ]  # fmt: skip
 
 
 def test_the_workflow_runs_what_it_says() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conformance.ascend import supervisor
 from conformance.ascend.supervisor import run
 from conformance.ascend.tool_run import Run, Survivor
 from conformance.errors import ToolError
@@ -199,6 +201,7 @@ def test_survivors_are_named_and_refused(tmp_path: Path) -> None:
 SUITE = """
 import os, sys, threading, time
 from pathlib import Path
+from conformance.ascend import supervisor
 from conformance.ascend.supervisor import run
 folder = Path(sys.argv[1])
 if len(sys.argv) > 3:  # a data loader, say: it inherits the pipe to the supervisor
@@ -270,3 +273,45 @@ def test_a_killed_supervisor_is_reported_and_its_tool_ended(tmp_path: Path) -> N
     with pytest.raises(ToolError, match="ended without a report"):
         run_python(tmp_path, code)
     assert gone_within(tmp_path, 2) == []
+
+
+@pytest.mark.parametrize("name", ["psutil", "json", "conformance"])
+def test_a_module_of_the_users_path_is_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = "import os; os.fork() or __import__('time').sleep(60)"
+    done = run_python(tmp_path, code)
+    assert done.status == 0
+    (left,) = done.left_behind  # it takes psutil to name it
+    assert code in left.command
+
+
+@pytest.mark.parametrize("code", ["pass", "import os; os.fork() or __import__('time').sleep(60)"])
+def test_it_imports_psutil_only_where_something_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    (tmp_path / "psutil.py").write_text("raise SystemExit(99)")
+    program = supervisor.PROGRAM.replace(str(Path(psutil.__file__).parents[1]), str(tmp_path))
+    monkeypatch.setattr(supervisor, "PROGRAM", program)
+    if code == "pass":
+        assert run_python(tmp_path, code).status == 0
+    else:
+        with pytest.raises(ToolError, match="without a report"):
+            run_python(tmp_path, code)
+    assert not gone_within(tmp_path, 5)
+
+
+@pytest.mark.parametrize("forbidden", [True, False])
+def test_it_keeps_compiled_modules_unless_the_user_forbids_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forbidden: bool
+) -> None:
+    package = tmp_path / "suite/conformance/ascend"
+    package.mkdir(parents=True)
+    shutil.copy(ROOT / "conformance/ascend/supervise.py", package)
+    program = supervisor.PROGRAM.replace(str(ROOT), str(tmp_path / "suite"), 1)
+    monkeypatch.setattr(supervisor, "PROGRAM", program)
+    monkeypatch.setattr(sys, "dont_write_bytecode", forbidden)
+    assert run_python(tmp_path, "pass").status == 0
+    assert bool(list(package.rglob("*.pyc"))) != forbidden

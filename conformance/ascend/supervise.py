@@ -64,11 +64,14 @@ class Tree:
         """Return every process below this one that has not ended."""
         if not self.reap():
             return []
-        below = _psutil().Process().children(recursive=True)
-        return [process for process in below if _running(process)]
+        import psutil
+
+        return [below for below in psutil.Process().children(recursive=True) if _running(below)]
 
     def end(self) -> list[dict[str, Any]]:
         """Ask everything to stop, then kill it; return what could not be killed."""
+        if not self.reap():
+            return []
         self._signal(signal.SIGTERM)
         if self._gone_within(self.grace_s):
             return []
@@ -80,10 +83,12 @@ class Tree:
         return [describe(member) for member in self.alive()]
 
     def _signal(self, number: int) -> None:
+        import psutil
+
         for member in self.alive():
             try:
                 member.send_signal(number)
-            except _psutil().Error:
+            except psutil.Error:
                 continue
 
     def _gone_within(self, seconds: float) -> bool:
@@ -95,29 +100,26 @@ class Tree:
         return True
 
 
-def _psutil() -> Any:
-    """Return the suite's psutil, which takes a while to import."""
+def _running(member: psutil.Process) -> bool:
     import psutil
 
-    return psutil
-
-
-def _running(member: psutil.Process) -> bool:
     try:
-        return bool(member.is_running() and member.status() != _psutil().STATUS_ZOMBIE)
-    except _psutil().Error:
+        return bool(member.is_running() and member.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
         return False
 
 
 def describe(member: psutil.Process) -> dict[str, Any]:
     """Name a process: id, start time, command line and kernel state."""
+    import psutil
+
     facts: dict[str, Any] = {"pid": member.pid, "started_at": 0.0, "command": "?", "state": "gone"}
     try:
         with member.oneshot():
             facts["started_at"] = member.create_time()
             facts["command"] = " ".join(member.cmdline()) or member.name()
             facts["state"] = member.status()
-    except _psutil().Error:
+    except psutil.Error:
         pass
     return facts
 

@@ -25,8 +25,8 @@ import psutil
 from conformance.ascend.tool_run import Run, Survivor
 from conformance.errors import ToolError
 
-# It starts in half the time without its site packages, and from its compiled form. What else it
-# imports is Python's own, but for the psutil that is used here.
+# It starts sooner without its site packages, and from its compiled form. What else it imports is
+# Python's own, but for the psutil that is used here.
 IMPORTED_FROM = [str(Path(__file__).parents[2]), str(Path(psutil.__file__).parents[1])]
 PROGRAM = f"""
 import sys
