@@ -76,3 +76,10 @@ def test_one_row_of_another_image_is_none_of_these() -> None:
     scores = SOUND.copy()
     scores[4] = SOUND[9]
     assert likely_cause(SOUND, scores, EPSILON) == ""
+
+
+def test_noise_whose_peaks_alone_are_beyond_is_not_blamed_on_their_classes() -> None:
+    noisy = fault_scores.add_noise(SOUND.copy(), 1, np.random.default_rng(2), deviation=0.3)
+    beyond = np.abs(noisy - SOUND).max(axis=0) > 1
+    assert 0 < beyond.sum() < 20
+    assert likely_cause(SOUND, noisy, 1).startswith("differences are noise")

@@ -11,6 +11,8 @@ from conformance.metrics.scores import Scores, largest_errors
 SHOWN = 5
 # Of more columns than a tenth it cannot be said that they alone are wrong.
 FEW_CLASSES = 0.1
+# Sound scores are off by a quarter of what they may be, or less.
+SURE_SHARE = 0.5
 SURE_SUM = 1e-2
 # A fit to sound scores is off by less.
 LEAST_SCALE = 0.005
@@ -62,9 +64,12 @@ def _moved_classes(reference: Scores, candidate: Scores, epsilon: float) -> str:
 
 
 def _few_classes(reference: Scores, candidate: Scores, epsilon: float) -> str:
-    wrong = np.flatnonzero(np.abs(candidate - reference).max(axis=0) > epsilon).tolist()
+    errors = np.abs(candidate - reference).max(axis=0)
+    wrong = np.flatnonzero(errors > epsilon).tolist()
     if not wrong or len(wrong) > max(2, FEW_CLASSES * reference.shape[1]):
         return ""
+    if np.any((errors > SURE_SHARE * epsilon) & (errors <= epsilon)):
+        return ""  # others are nearly as wrong: these are the tip of what all have
     if len(wrong) == 2:
         swapped = candidate[:, wrong[::-1]]
         if largest_errors(reference[:, wrong], swapped).max() <= epsilon:
