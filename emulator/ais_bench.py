@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from emulator import ais_bench_files as files
-from emulator import fault_files, fault_runs, fault_scores
+from emulator import fault_files, fault_runs
 from emulator.ais_bench_args import NOT_EMULATED, parse
 from emulator.ais_bench_report import RunRecord, report
 from emulator.board import Board
 from emulator.chip import NoSuchDeviceError, OpenChip, find_chip, opened
 from emulator.clock import wait_until
 from emulator.marker import SENTENCE, say, seconds
-from emulator.om import OmError
-from emulator.session import Values
+from emulator.om import OmError, tensor_bytes
+from emulator.tensor import Tensor, stacked
 
 
 def main(argv: Sequence[str], board: Board) -> int:
@@ -116,7 +115,7 @@ def _describe(chip: OpenChip) -> None:
     ):
         say(f"[DEBUG] {kind} info of model:")
         for index, spec in enumerate(specs):
-            size = int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize
+            size = tensor_bytes(spec)
             say(f"[DEBUG]   #{index}    {spec.name}  {spec.shape}  {spec.dtype}  {size}  {size}")
 
 
@@ -146,7 +145,7 @@ def _progress(count: int, started_s: float) -> None:
 
 
 def _save(
-    outfmt: str, chip: OpenChip, target: Path, inputs: list[Path], outputs: list[list[Values]]
+    outfmt: str, chip: OpenChip, target: Path, inputs: list[Path], outputs: list[list[Tensor]]
 ) -> list[tuple[Path, list[Path]]]:
     """Write the outputs of each input file; what belongs to filled-up places is left out."""
     model, faults = chip.session.model, chip.board.faults
@@ -155,16 +154,20 @@ def _save(
         shape = outputs[0][0].shape
         _fail(f"save out files error array shape:{shape} filesPerbatch:{count} not divisible")
     per_file = model.batch // count
-    wholes = [np.concatenate(rows)[: per_file * len(inputs)] for rows in zip(*outputs, strict=True)]
+    wholes = [
+        [row for batch in batches for row in batch.rows()][: per_file * len(inputs)]
+        for batches in zip(*outputs, strict=True)
+    ]
     if faults.at("scores", model.batch):
-        flat = wholes[0].reshape(len(wholes[0]), -1)
-        wholes[0] = fault_scores.spoil(flat, faults, model.batch)
+        from emulator.fault_scores import spoil
+
+        wholes[0] = spoil(stacked(wholes[0]), faults, model.batch).rows()
     saved: list[tuple[Path, list[Path]]] = []
     # A fault may have dropped the rows of the last files.
     for index, path in enumerate(inputs[: len(wholes[0]) // per_file]):
         if index == (len(inputs) + 1) // 2:
             fault_runs.strike(faults.at("middle", model.batch))
-        parts = [whole[index * per_file :][:per_file] for whole in wholes]
+        parts = [stacked(whole[index * per_file :][:per_file]) for whole in wholes]
         saved.append((path, files.write_outputs(target, path, parts, outfmt)))
     written = [output for _, outputs_of in saved for output in outputs_of]
     fault_files.spoil(written, faults.at("outputs", model.batch))
@@ -176,7 +179,7 @@ def _pure(args: argparse.Namespace, chip: OpenChip, target: Path | None) -> RunR
     say(f"[INFO] warm up {args.warmup_count} done")
     feed = bytes(model.input_bytes)
     if args.pure_data_type == "random":
-        feed = np.random.default_rng(0).bytes(model.input_bytes)
+        feed = random.Random(0).randbytes(model.input_bytes)  # noqa: S311 - no secret
     started_s = seconds()
     outputs = chip.session.infer(feed)
     times = chip.clock.batch_ms(args.loop, chip.sharers())

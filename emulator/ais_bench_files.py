@@ -9,10 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from emulator.marker import say
-from emulator.session import Values
+from emulator.tensor import Tensor
 
 SUFFIXES = ("*.npy", "*.NPY", "*.bin", "*.BIN")
 
@@ -47,6 +45,8 @@ def file_size(path: Path) -> int:
 def read_tensor(path: Path) -> bytes:
     """The bytes of a tensor in a ``.bin`` or ``.npy`` file."""
     if path.suffix.lower() == ".npy":
+        import numpy as np  # takes longer to import than most runs last
+
         array: bytes = np.load(path, allow_pickle=False).tobytes()
         return array
     return path.read_bytes()
@@ -87,7 +87,7 @@ def batches(files: Sequence[Path], count: int) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def write_outputs(folder: Path, source: Path, parts: Sequence[Values], outfmt: str) -> list[Path]:
+def write_outputs(folder: Path, source: Path, parts: Sequence[Tensor], outfmt: str) -> list[Path]:
     """Write the outputs of one input file.
 
     Args:
@@ -103,13 +103,16 @@ def write_outputs(folder: Path, source: Path, parts: Sequence[Values], outfmt: s
     return paths
 
 
-def _write_output(path: Path, values: Values) -> None:
+def _write_output(path: Path, output: Tensor) -> None:
     if path.suffix == ".npy":
-        np.save(path, values)
+        import numpy as np
+
+        np.save(path, output.array())
     elif path.suffix == ".bin":
-        path.write_bytes(values.tobytes())
+        path.write_bytes(output.content)
     else:
-        style = "{:d} " if values.dtype.kind in "iu" else "{:f} "
-        rows = values.reshape(-1, values.shape[-1]).tolist()
+        style = "{:f} " if output.dtype.startswith("float") else "{:d} "
+        values, width = output.values(), output.shape[-1]
+        rows = [values[start : start + width] for start in range(0, len(values), width)]
         text = "".join("".join(map(style.format, row)) + "\n" for row in rows)
         path.write_text(text, encoding="ascii")

@@ -6,10 +6,9 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from statistics import fmean, median
+from typing import NamedTuple
 
 from emulator import fault_files
 from emulator.board import Board
@@ -19,8 +18,7 @@ COPY_SHARE = 0.08
 """Copying to and from the chip, as a share of its computing time."""
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """What a run leaves to report.
 
     Attributes:
@@ -44,11 +42,11 @@ def report(
         target: The run's output folder, or None where nothing is written.
         board: Its state chooses the spelling, its faults the figures.
     """
-    times = np.array(record.times_ms)
+    times = record.times_ms
     for fault in board.faults.at("figures", batch):
         factor = float(fault.options["factor"])
-        times = times / factor if factor else times * 0
-    mean = float(times.mean())
+        times = [time_ms / factor if factor else 0.0 for time_ms in times]
+    mean = fmean(times)
     throughput = 1000 * batch / mean if mean else 0.0
     _print(times, throughput, batch, board.state.ais_bench)
     if target is not None:
@@ -60,51 +58,63 @@ def report(
     return throughput
 
 
-def _listed(times: np.typing.NDArray[np.float64], board: Board, batch: int) -> Sequence[float]:
+def _listed(times: Sequence[float], board: Board, batch: int) -> Sequence[float]:
     """The time of each batch as the summary lists it, which a fault may spoil."""
-    listed = [float(value) for value in times]
+    listed = list(times)
     for fault in board.faults.at("times", batch):
         factor, keep = (float(fault.options[name]) for name in ("factor", "keep"))
         listed = [factor * value for value in listed[: math.ceil(keep * len(listed))]]
     return listed
 
 
-def _print(times: np.typing.NDArray[np.float64], throughput: float, batch: int, era: str) -> None:
+def _print(times: Sequence[float], throughput: float, batch: int, era: str) -> None:
     say("[INFO] -----------------Performance Summary------------------")
     if era == "2022":
-        say(f"[INFO] H2D_latency (ms): {_spread(times * COPY_SHARE)}")
+        say(f"[INFO] H2D_latency (ms): {_spread(_copying(times))}")
     say(f"[INFO] NPU_compute_time (ms): {_spread(times)}")
     if era == "2022":
-        say(f"[INFO] D2H_latency (ms): {_spread(times * COPY_SHARE)}")
+        say(f"[INFO] D2H_latency (ms): {_spread(_copying(times))}")
         formula = "(1000*batchsize/NPU_compute_time)"
     else:
-        formula = f"1000*batchsize.mean({batch})/NPU_compute_time.mean({float(times.mean())})"
+        formula = f"1000*batchsize.mean({batch})/NPU_compute_time.mean({fmean(times)})"
     say(f"[INFO] throughput {formula}: {throughput}")
     say("[INFO] ------------------------------------------------------")
 
 
-def _spread(times: np.typing.NDArray[np.float64]) -> str:
+def _spread(times: Sequence[float]) -> str:
     names = {"min": "min", "max": "max", "mean": "mean", "median": "median"}
     row = _statistics(times)
     text = ", ".join(f"{name} = {row[key]}" for key, name in names.items())
     return f"{text}, percentile(99%) = {row['percentile(99%)']}"
 
 
-def _statistics(times: np.typing.NDArray[np.float64]) -> dict[str, float]:
+def _statistics(times: Sequence[float]) -> dict[str, float]:
     return {
-        "min": float(times.min()),
-        "max": float(times.max()),
-        "mean": float(times.mean()),
-        "median": float(np.median(times)),
-        "percentile(99%)": float(np.percentile(times, 99)),
+        "min": min(times),
+        "max": max(times),
+        "mean": fmean(times),
+        "median": median(times),
+        "percentile(99%)": _percentile(times, 99),
         "count": len(times),
     }
+
+
+def _percentile(times: Sequence[float], percent: float) -> float:
+    """As numpy has it: between two neighbours, in proportion."""
+    ordered = sorted(times)
+    below, share = divmod((len(ordered) - 1) * percent / 100, 1)
+    lower, upper = ordered[int(below)], ordered[math.ceil(below + share)]
+    return lower + share * (upper - lower)
+
+
+def _copying(times: Sequence[float]) -> list[float]:
+    return [time_ms * COPY_SHARE for time_ms in times]
 
 
 def _write(
     path: Path,
     record: RunRecord,
-    times: np.typing.NDArray[np.float64],
+    times: Sequence[float],
     throughput: float,
     argv: Sequence[str],
     listed: Sequence[float],
@@ -117,8 +127,8 @@ def _write(
         "filesinfo": pairs,
         "args": ["__main__.py", *argv],
         "NPU_compute_time": _statistics(times),
-        "H2D_latency": _statistics(times * COPY_SHARE),
-        "D2H_latency": _statistics(times * COPY_SHARE),
+        "H2D_latency": _statistics(_copying(times)),
+        "D2H_latency": _statistics(_copying(times)),
         "throughput": throughput,
         "npu_compute_time_list": list(listed),
         "pid": os.getpid(),

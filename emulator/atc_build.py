@@ -55,7 +55,7 @@ def build(args: AtcArgs, board: Board, *, tune: bool = False) -> OfflineModel:
     bound = _bind(model, spoil_shapes(shapes, board.faults))
     built = _assemble(args, board, bound, aipp, tuned=tuned)
     built = spoil_built(built, board.faults)
-    _try_out(built)
+    _try_out(built, board)
     return built
 
 
@@ -192,10 +192,11 @@ def _assemble(
     )
 
 
-def _try_out(model: OfflineModel) -> None:
+def _try_out(model: OfflineModel, board: Board) -> None:
     """Run the model once: shapes or operators that cannot run must not pass the conversion."""
     try:
-        ChipSession(model, seed=0).infer(bytes(model.input_bytes))
+        session = ChipSession(model, seed=board.state.seed, folder=board.folder)
+        session.infer(bytes(model.input_bytes))
     except Exception as error:
         raise AtcError(
             "EZ3003",

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-
-from emulator import fault_files, fault_runs, fault_scores
+from emulator import fault_files, fault_runs
 from emulator.benchmark_args import BadArgumentError, BenchmarkArgs, parse
 from emulator.benchmark_perf import figures_of, pure_report, write_perf
 from emulator.board import Board
@@ -22,7 +20,7 @@ from emulator.chip import NoSuchDeviceError, OpenChip, opened
 from emulator.clock import HEADROOM, wait_until
 from emulator.marker import SENTENCE, STARTED_AT, say, seconds
 from emulator.om import OmError
-from emulator.session import Values
+from emulator.tensor import Tensor, stacked
 
 RESULT = Path("result")
 
@@ -35,8 +33,7 @@ class StartError(Exception):
         self.part = part
 
 
-@dataclass(frozen=True)
-class ImageLine:
+class ImageLine(NamedTuple):
     """One line of the info file: which file, of what width and height."""
 
     path: Path
@@ -145,23 +142,25 @@ def _write(args: BenchmarkArgs, chip: OpenChip, lines: list[ImageLine]) -> Itera
 
 def _results(
     args: BenchmarkArgs, chip: OpenChip, lines: list[ImageLine]
-) -> Iterator[tuple[Values, ...]]:
+) -> Iterator[tuple[Tensor, ...]]:
     """The outputs of each image in turn; all at once where a fault wants to see all."""
     rows = _rows(args, chip, lines)
     if not chip.board.faults.at("scores", args.batch):
         return rows
-    whole = np.stack([row[0].reshape(-1) for row in rows])
-    return ((row,) for row in fault_scores.spoil(whole, chip.board.faults, args.batch))
+    from emulator.fault_scores import spoil
+
+    whole = stacked([row[0] for row in rows])
+    return ((row,) for row in spoil(whole, chip.board.faults, args.batch).rows())
 
 
 def _rows(
     args: BenchmarkArgs, chip: OpenChip, lines: list[ImageLine]
-) -> Iterator[tuple[Values, ...]]:
+) -> Iterator[tuple[Tensor, ...]]:
     size = chip.session.model.input_bytes // args.batch
     rows = (
         row
         for outputs in chip.session.infer_each(_feeds(args.batch, size, lines))
-        for row in zip(*outputs, strict=True)
+        for row in zip(*(output.rows() for output in outputs), strict=True)
     )
     return islice(rows, len(lines))
 
@@ -181,14 +180,13 @@ def _image(line: ImageLine, size: int) -> bytes:
     return content
 
 
-def _write_output(path: Path, values: Values, *, binary: bool) -> Path:
-    flat = values.reshape(-1)
+def _write_output(path: Path, values: Tensor, *, binary: bool) -> Path:
     target = path.with_name(f"{path.name}.{'bin' if binary else 'txt'}")
     if binary:
-        target.write_bytes(flat.tobytes())
+        target.write_bytes(values.content)
     else:
         # Six significant digits, as a C++ stream prints them.
-        text = " ".join(map("{:g}".format, flat.tolist()))
+        text = " ".join(map("{:g}".format, values.values()))
         target.write_text(f"{text} \n", encoding="ascii")
     return target
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MODEL_TYPES = ("vision", "nmt", "widedeep", "nlp", "yolocaffe", "bert", "deepfm")
 FLAGS = (
@@ -25,8 +25,7 @@ class BadArgumentError(Exception):
     """A flag is unknown, missing or has an impossible value."""
 
 
-@dataclass(frozen=True)
-class BenchmarkArgs:
+class BenchmarkArgs(NamedTuple):
     """What the flags say.
 
     Attributes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from emulator.board import Board, BoardState, Chip
 from emulator.clock import ChipClock
@@ -20,8 +20,7 @@ class NoSuchDeviceError(Exception):
     """The device id names no visible chip."""
 
 
-@dataclass(frozen=True)
-class OpenChip:
+class OpenChip(NamedTuple):
     """A chip with a model in it.
 
     Attributes:

@@ -6,11 +6,10 @@ A model other than SqueezeNet 1.1 is slower by its work, of which a quarter is t
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-
-import numpy as np
 
 from emulator.board import BoardState
 from emulator.faults import ActiveFaults
@@ -51,17 +50,20 @@ class ChipClock:
             options = dict(fault.options)
             self._spread = float(options.pop("spread", self._spread))
             self._changes.append(partial(RATES[fault.do], **options))
-        seed = [state.seed, device, model.batch, int(model.tuned)]
-        wander = _wandering(np.random.default_rng(seed), faults.run, state.clock_memory)
-        self._random = np.random.default_rng([*seed, faults.run])
+        seed = f"{state.seed} {device} {model.batch} {model.tuned}"
+        wander = _wandering(random.Random(seed), faults.run, state.clock_memory)  # noqa: S311 - noise
+        self._random = random.Random(f"{seed} {faults.run}")  # noqa: S311 - noise, no secret
         self._run = faults.run
         self._fps = rate * (1 + self._spread * wander)
 
     def _noise(self, count: int) -> Sequence[float]:
         """Noise of single batches, on top of one that holds for a block of them."""
-        blocks = self._random.standard_normal(-(-count // BLOCK)).repeat(BLOCK)[:count]
-        single = self._random.standard_normal(count)
-        return [float(value) for value in (blocks + single).clip(-4, 4) * self._spread]
+        blocks = _normal(self._random, -(-count // BLOCK))
+        single = _normal(self._random, count)
+        return [
+            max(-4.0, min(4.0, blocks[number // BLOCK] + value)) * self._spread
+            for number, value in enumerate(single)
+        ]
 
     def batch_ms(self, count: int, sharers: int = 0) -> list[float]:
         """Device milliseconds of each of some batches.
@@ -85,12 +87,15 @@ class ChipClock:
         return [math.prod(change(self._run, block) for change in self._changes) for block in blocks]
 
 
-def _wandering(random: np.random.Generator, run: int, memory: float) -> float:
+def _normal(source: random.Random, count: int) -> list[float]:
+    return [source.gauss() for _ in range(count)]
+
+
+def _wandering(source: random.Random, run: int, memory: float) -> float:
     """Noise of one run, in standard deviations; correlated with that of the run before."""
-    steps = random.standard_normal(run + 1).clip(-3, 3)
-    value = float(steps[0])
-    for step in steps[1:]:
-        value = memory * value + math.sqrt(1 - memory**2) * float(step)
+    value, *steps = [max(-3.0, min(3.0, step)) for step in _normal(source, run + 1)]
+    for step in steps:
+        value = memory * value + math.sqrt(1 - memory**2) * step
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -60,12 +59,12 @@ def swap_input_channels(weights: Weights, _: Random) -> Weights:
 
 def rename_soc(model: OfflineModel, *, soc: str) -> OfflineModel:
     """Built for another system on chip."""
-    return dataclasses.replace(model, soc=soc)
+    return model._replace(soc=soc)
 
 
 def forget_tuning(model: OfflineModel) -> OfflineModel:
     """Tuning ran, but its result was not used."""
-    return dataclasses.replace(model, tuned=False)
+    return model._replace(tuned=False)
 
 
 def forget_mean(model: OfflineModel) -> OfflineModel:
@@ -81,8 +80,8 @@ def swap_aipp_channels(model: OfflineModel) -> OfflineModel:
 def _with_aipp(model: OfflineModel, **changes: object) -> OfflineModel:
     if model.aipp is None:
         return model
-    aipp = dataclasses.replace(model.aipp, **changes)  # type: ignore[arg-type]  # two callers above
-    return dataclasses.replace(model, aipp=aipp)
+    aipp = model.aipp._replace(**changes)  # type: ignore[arg-type]  # two callers above
+    return model._replace(aipp=aipp)
 
 
 EFFECTS: dict[str, Callable[..., Weights]] = {

@@ -6,28 +6,31 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from emulator.faults import ActiveFaults
-from emulator.session import Values
+from emulator.tensor import Tensor, tensor
 
 Random = np.random.Generator
+Values = npt.NDArray[np.float32]
 
 
-def spoil(scores: Values, faults: ActiveFaults, batch: int) -> Values:
+def spoil(outputs: Tensor, faults: ActiveFaults, batch: int) -> Tensor:
     """Apply the faults that strike scores.
 
     Args:
-        scores: Array of images and classes.
+        outputs: Scores of images and classes; axes of size 1 behind them are dropped.
         faults: The board's faults.
         batch: Images of one inference.
 
     Returns:
         The scores as the faulty board yields them, not always of the same shape.
     """
+    scores = outputs.array().reshape(outputs.shape[0], -1)
     for fault in faults.at("scores", batch):
         effect = EFFECTS[fault.do]
         scores = effect(scores.copy(), batch, faults.random(fault), **fault.options)
-    return scores
+    return tensor(scores)
 
 
 def flip(scores: Values, _: int, __: Random, *, share: float = 0.02, least: int = 2) -> Values:

@@ -7,16 +7,13 @@ each image costs a hundredth of a second of real arithmetic, so a board remember
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
+import json
+import zlib
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from emulator.board import write_atomically
+from emulator.tensor import Tensor
 
-Values = npt.NDArray[np.float32]
 MEMORY_FOLDER = "memory"
 IMAGES = 1024
 """How many images of a run are remembered."""
@@ -32,34 +29,49 @@ class Memory:
     """
 
     def __init__(self, folder: Path, made_of: bytes, batch: int) -> None:
-        name = _digest(made_of)
-        self._folder = folder / MEMORY_FOLDER / name
+        self._folder = folder / MEMORY_FOLDER / _digest(made_of)
         self._left = max(1, IMAGES // batch)
 
-    def recall(self, feed: bytes) -> list[Values] | None:
+    def recall(self, feed: bytes) -> list[Tensor] | None:
         """The outputs of an input; None if it was not seen, is damaged, or comes late in a run."""
         if self._left <= 0:
             return None
         try:
-            with np.load(self._place(feed), allow_pickle=False) as kept:
-                outputs = [kept[name] for name in kept.files]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            outputs = _unpacked(self._place(feed).read_bytes())
+        except (OSError, ValueError):
             return None
         self._left -= 1
         return outputs
 
-    def remember(self, feed: bytes, outputs: list[Values]) -> None:
+    def remember(self, feed: bytes, outputs: list[Tensor]) -> None:
         """Keep the outputs of an input, if it is one of the first of a run."""
         if self._left <= 0:
             return
         self._left -= 1
-        content = io.BytesIO()
-        np.savez(content, *outputs)
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._place(feed), content.getvalue())
+        write_atomically(self._place(feed), _packed(outputs))
 
     def _place(self, feed: bytes) -> Path:
-        return self._folder / f"{_digest(feed)}.npz"
+        return self._folder / f"{_digest(feed)}.outputs"
+
+
+def _packed(outputs: list[Tensor]) -> bytes:
+    """A line of JSON with the check sum of what follows it, and what that is; then the values."""
+    values = b"".join(output.content for output in outputs)
+    listed = [[output.dtype, output.shape, len(output.content)] for output in outputs]
+    return json.dumps([zlib.crc32(values), listed]).encode() + b"\n" + values
+
+
+def _unpacked(content: bytes) -> list[Tensor]:
+    head, _, values = content.partition(b"\n")
+    checksum, listed = json.loads(head)
+    if zlib.crc32(values) != checksum:
+        raise ValueError("damaged")
+    outputs, start = [], 0
+    for dtype, shape, size in listed:
+        outputs.append(Tensor(dtype, tuple(shape), values[start : start + size]))
+        start += size
+    return outputs
 
 
 def _digest(content: bytes) -> str:

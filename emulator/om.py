@@ -6,12 +6,10 @@ The header's layout is that of ``ModelFileHeader`` in the open GraphEngine sourc
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import struct
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulator.marker import MARK
 
@@ -28,8 +26,7 @@ class OmError(Exception):
     """The file is no offline model that this board can load."""
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """Name, shape and element type (a numpy name) of a model's input or output."""
 
     name: str
@@ -37,8 +34,7 @@ class TensorSpec:
     dtype: str
 
 
-@dataclass(frozen=True)
-class Aipp:
+class Aipp(NamedTuple):
     """Static image preprocessing in the chip: ``(pixel - mean) * factor`` for each channel.
 
     Attributes:
@@ -52,8 +48,7 @@ class Aipp:
     swap_red_blue: bool = False
 
 
-@dataclass(frozen=True)
-class OfflineModel:
+class OfflineModel(NamedTuple):
     """What the emulator keeps in an ``.om``.
 
     Attributes:
@@ -95,7 +90,13 @@ def tensor_bytes(spec: TensorSpec) -> int:
 
 def pack(model: OfflineModel) -> bytes:
     """Write a model as the content of an ``.om`` file."""
-    definition = {**dataclasses.asdict(model), "onnx": len(model.onnx)}
+    definition = {
+        **model._asdict(),
+        "inputs": [spec._asdict() for spec in model.inputs],
+        "outputs": [spec._asdict() for spec in model.outputs],
+        "aipp": model.aipp and model.aipp._asdict(),
+        "onnx": len(model.onnx),
+    }
     payload = _partitions(json.dumps(definition, sort_keys=True).encode(), model.onnx)
     header = HEADER.pack(
         MAGIC,

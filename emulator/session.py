@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from emulator.board import BoardState
-from emulator.memory import Memory, Values
+from emulator.memory import Memory
 from emulator.om import OfflineModel, OmError, unpack
+from emulator.tensor import Tensor, tensor
 
-__all__ = ["ChipSession", "Values", "load"]
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class ChipSession:
@@ -27,22 +26,25 @@ class ChipSession:
         model: What is loaded.
         seed: Seed of the chip's own rounding.
         threads: Threads of ONNX Runtime.
-        memory: What was computed before; None computes everything.
+        folder: The board's, which keeps what was computed before; None computes everything.
 
     Attributes:
         model: What was loaded.
     """
 
     def __init__(
-        self, model: OfflineModel, *, seed: int, threads: int = 1, memory: Memory | None = None
+        self, model: OfflineModel, *, seed: int, threads: int = 1, folder: Path | None = None
     ) -> None:
         self.model = model
-        self._seed, self._threads, self._memory = seed, threads, memory
+        self._seed, self._threads = seed, threads
+        made_of = repr((seed, threads, model.inputs, model.outputs, model.aipp)).encode()
+        made_of += model.onnx
+        self._memory = Memory(folder, made_of, model.batch) if folder else None
         self._making = Lock()
 
     @cached_property
     def _session(self) -> Any:
-        # Both take a sixth of a second to import, which npu-smi must not pay.
+        # Both take a sixth of a second to import, which a run of remembered images need not pay.
         import onnxruntime
 
         from emulator.arithmetic import chip_graph
@@ -57,7 +59,13 @@ class ChipSession:
         content = chip_graph(model.onnx, batch=model.batch, seed=self._seed, aipp=model.aipp)
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def infer(self, feed: bytes) -> list[Values]:
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(_processors())
+
+    def infer(self, feed: bytes) -> list[Tensor]:
         """Run one batch.
 
         Args:
@@ -66,39 +74,49 @@ class ChipSession:
         Returns:
             The outputs in the model's order, each with the batch first.
         """
-        outputs = self._memory.recall(feed) if self._memory else None
-        if outputs is None:
-            outputs = self._computed(feed)
-            if self._memory:
-                self._memory.remember(feed, outputs)
-        return outputs
+        return self._remembered(feed) or self._computed(feed)
 
-    def _computed(self, feed: bytes) -> list[Values]:
+    def _remembered(self, feed: bytes) -> list[Tensor] | None:
+        return self._memory.recall(feed) if self._memory else None
+
+    def _computed(self, feed: bytes) -> list[Tensor]:
+        import numpy as np
+
         feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.model.inputs}
         first = self.model.inputs[0]
         feeds[first.name] = np.frombuffer(feed, first.dtype).reshape(first.shape)
         names = [spec.name for spec in self.model.outputs]
         with self._making:  # several batches are computed at once
             session = self._session
-        return [np.asarray(value) for value in session.run(names, feeds)]
+        outputs = [tensor(value) for value in session.run(names, feeds)]
+        if self._memory:
+            self._memory.remember(feed, outputs)
+        return outputs
 
-    def infer_each(self, feeds: Iterable[bytes]) -> Iterator[list[Values]]:
+    def infer_each(self, feeds: Iterable[bytes]) -> Iterator[list[Tensor]]:
         """Run many batches, in their order, on every processor that this process may use.
 
         One thread alone computes a batch, so that its bits do not depend on how many there are.
         """
-        processors = len(os.sched_getaffinity(0))
-        pool = ThreadPoolExecutor(processors)
-        pending: deque[Future[list[Values]]] = deque()
+        pending: deque[Callable[[], list[Tensor]]] = deque()
         try:
             for feed in feeds:
-                pending.append(pool.submit(self.infer, feed))
-                if len(pending) > processors:
-                    yield pending.popleft().result()
+                pending.append(self._begun(feed))
+                if len(pending) > _processors():
+                    yield pending.popleft()()
             while pending:
-                yield pending.popleft().result()
+                yield pending.popleft()()
         finally:
-            pool.shutdown(cancel_futures=True)
+            if "_pool" in vars(self):
+                self._pool.shutdown(cancel_futures=True)
+
+    def _begun(self, feed: bytes) -> Callable[[], list[Tensor]]:
+        known = self._remembered(feed)
+        return (lambda: known) if known else self._pool.submit(self._computed, feed).result
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def load(path: Path, state: BoardState, folder: Path) -> ChipSession:
@@ -108,12 +126,9 @@ def load(path: Path, state: BoardState, folder: Path) -> ChipSession:
         OmError: the file cannot be read, is damaged or was built for another chip.
     """
     try:
-        content = path.read_bytes()
-        model = unpack(content)
+        model = unpack(path.read_bytes())
     except OSError as error:
         raise OmError(str(error)) from error
     if model.soc != state.soc:
         raise OmError(f"built for {model.soc}, this is a {state.soc}")
-    made_of = b"%d %d %s" % (state.seed, state.threads, content)
-    memory = Memory(folder, made_of, model.batch)
-    return ChipSession(model, seed=state.seed, threads=state.threads, memory=memory)
+    return ChipSession(model, seed=state.seed, threads=state.threads, folder=folder)

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.metrics.causes import likely_cause, told_lines
 from emulator import fault_scores
-from emulator.session import Values
+from emulator.fault_scores import Values
 
 EPSILON = 0.1
 RANDOM = np.random.default_rng(0)

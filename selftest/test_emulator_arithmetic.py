@@ -8,9 +8,10 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from emulator.arithmetic import chip_graph, to_half
+from emulator.fault_scores import Values
 from emulator.graph import bind_shapes, count_macs, tensor_specs
 from emulator.om import Aipp, OfflineModel, TensorSpec
-from emulator.session import ChipSession, Values
+from emulator.session import ChipSession
 from selftest.emulated import SIDE, GraphBuilder, classifier, random_images, squeezenet
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -39,7 +40,7 @@ def images(count: int) -> Values:
 def infer(batch: int, pictures: Values, seed: int = 0) -> Values:
     session = ChipSession(offline(batch), seed=seed)
     groups = [pictures[i : i + batch] for i in range(0, len(pictures), batch)]
-    return np.concatenate([session.infer(group.tobytes())[0] for group in groups])
+    return np.concatenate([session.infer(group.tobytes())[0].array() for group in groups])
 
 
 def every_tensor(content: bytes, feed: Values) -> dict[str, Values]:
@@ -121,7 +122,7 @@ def test_aipp_takes_pixels_and_normalises_them(*, swap: bool) -> None:
     ordered = pixels[..., ::-1] if swap else pixels
     prepared = ((ordered.astype(np.float32) - MEAN) * FACTOR).transpose(0, 3, 1, 2)
     expected = infer(4, np.ascontiguousarray(prepared))
-    assert np.array_equal(session.infer(pixels.tobytes())[0], expected)
+    assert np.array_equal(session.infer(pixels.tobytes())[0].array(), expected)
 
 
 def test_two_nodes_that_share_weights_are_jittered_apart() -> None:

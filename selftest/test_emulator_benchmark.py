@@ -262,7 +262,7 @@ def test_blocks_of_one_run_vary() -> None:
 def test_a_board_remembers_what_it_computed(bench: Bench) -> None:
     first = bench.benchmark(batch=16)
     outputs = {path.name: path.read_bytes() for path in bench.folder.rglob("image_*_1.txt")}
-    kept = list((bench.board.folder / "memory").rglob("*.npz"))
+    kept = list((bench.board.folder / "memory").rglob("*.outputs"))
     assert kept, "the first images of a run"
     again = bench.benchmark(batch=16)
     assert outputs == {p.name: p.read_bytes() for p in bench.folder.rglob("image_*_1.txt")}

@@ -25,10 +25,11 @@ from emulator import (
 )
 from emulator.board import new_state
 from emulator.clock import RATES, ChipClock
+from emulator.fault_scores import Values
 from emulator.faults import ActiveFaults
 from emulator.om import OmError, unpack
-from emulator.session import Values
 from emulator.tenants import count_run, forget_runs
+from emulator.tensor import tensor
 from selftest.emulated import AIPP_CONFIG, Bench, Result, make_bench
 from selftest.test_emulator_benchmark import squeezenet_om
 
@@ -92,7 +93,7 @@ def scores() -> Values:
 def spoilt(name: str, batch: int = 16) -> Values:
     faults = ActiveFaults(new_state("Ascend310").changed(faults=[name]), "benchmark")
     faults.run = RUNS_BEFORE
-    return fault_scores.spoil(scores(), faults, batch)
+    return fault_scores.spoil(tensor(scores()), faults, batch).array()
 
 
 @pytest.mark.parametrize("name", at("scores"))
@@ -135,7 +136,7 @@ def test_flips_strike_the_clearest_images_alone() -> None:
 def test_flips_strike_two_percent_of_many() -> None:
     many = np.random.default_rng(0).normal(0, 5, (500, 10)).astype(np.float32)
     state = new_state("Ascend310").changed(faults=["decisions-flip-at-bs16"])
-    flipped = fault_scores.spoil(many, ActiveFaults(state, "benchmark"), 16)
+    flipped = fault_scores.spoil(tensor(many), ActiveFaults(state, "benchmark"), 16).array()
     assert (flipped != many).any(axis=1).sum() == 10
 
 
@@ -229,7 +230,7 @@ def is_fresh_and_equal(path: Path, clean: Path) -> bool:
         made, wanted = unpack(path.read_bytes()), unpack(clean.read_bytes())
     except OmError:
         return False
-    return {**vars(made), "name": "", "command": ""} == {**vars(wanted), "name": "", "command": ""}
+    return made._replace(name="", command="") == wanted._replace(name="", command="")
 
 
 def test_without_a_fault_the_model_is_what_it_should_be(atc_bench: Bench) -> None:
@@ -245,9 +246,9 @@ def test_damage_in_the_middle_leaves_the_header_sound(atc_bench: Bench) -> None:
     assert content[:12] == clean[:12]
     damaged, sound = unpack(content), unpack(clean)
     assert damaged.onnx != sound.onnx
-    assert {**vars(damaged), "onnx": b"", "name": "", "command": ""} == {
-        **vars(sound), "onnx": b"", "name": "", "command": ""
-    }  # fmt: skip
+    assert damaged._replace(onnx=b"", name="", command="") == sound._replace(
+        onnx=b"", name="", command=""
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from conformance.measure_rows import laid_out
 from conformance.metrics.row_trial import RowMeasurement, RowTrial
 from conformance.spec import load_spec
 from emulator import fault_scores
-from emulator.session import Values
+from emulator.fault_scores import Values
 
 EPSILON = 0.01
 SIZES = (2, 3, 4, 8, 16, 32, 64)
