@@ -1,4 +1,4 @@
-"""Scores beyond their bound, explained by what the model was fed: tried with PyTorch."""
+"""Scores beyond their bound, explained by what the model was fed: tried with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class InputTrial:
     spec: ModelSpec
 
     def explain(self, candidate: Predictions, epsilon: float) -> str:
-        """Return what an image must be fed as, for PyTorch to say what the candidate says.
+        """Return what an image must be fed as, for the ONNX model to say what the candidate says.
 
         Args:
             candidate: Scores beyond their bound.
@@ -43,27 +43,29 @@ class InputTrial:
         Raises:
             DatasetError: An image cannot be prepared.
         """
-        if not importlib.util.find_spec("torch"):  # on a board with a filled store
+        if not importlib.util.find_spec("onnxruntime"):  # on a board with a filled store
             return ""
+        from conformance.runners.onnxruntime_runner import open_session, run_session
+
         images = self.builder.dataset(self.spec).images[:TRIED_IMAGES]
+        model = self.builder.onnx_model(self.spec)
+        session = open_session(model)
+
+        def error(tensor: Tensor, scores: Scores) -> float:
+            if not np.isfinite(tensor).all():
+                return math.inf
+            found = run_session(session, model, tensor[None])
+            return float(largest_errors(found, scores[None])[0])
+
         for name, prepared in self._mistakes():
             # Not a list: most mistakes are ruled out by the first image.
             errors = (
-                self._error(prepared(image), scores)
+                error(prepared(image), scores)
                 for image, scores in zip(images, candidate.scores, strict=False)
             )
-            if all(error <= epsilon for error in errors):
-                return f"the scores are those of PyTorch on inputs with this mistake: {name}"
+            if all(value <= epsilon for value in errors):
+                return f"the scores are those of the ONNX model on inputs with this mistake: {name}"
         return ""
-
-    def _error(self, tensor: Tensor, scores: Scores) -> float:
-        """Return the largest difference of scores; infinite where there is nothing to compare."""
-        from conformance.runners.in_memory import run_torch
-
-        if not np.isfinite(tensor).all():
-            return math.inf
-        found = run_torch(self.builder.network(self.spec), {"tried": tensor}, batch=1)
-        return float(largest_errors(found["tried"][None], scores[None])[0])
 
     def _mistakes(self) -> Iterator[tuple[str, Callable[[ImageFile], Tensor]]]:
         yield "red and blue exchanged behind the normalisation", self._exchanged
