@@ -68,6 +68,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		f"needs Python 3.11 or newer, got {sys.version.split()[0]}: make PYTHON=python3.11")'
 	@echo "installing pinned packages into $(VENV); this happens once"
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	# What is imported is compiled then; to compile all takes as long as the rest of installing.
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		--constraint constraints.txt --editable '.[export,reference,report,stats,dev]'
 	@touch $@

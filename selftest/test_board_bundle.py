@@ -59,7 +59,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(
     script: Path, *arguments: str, cwd: str | Path = "/", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    unusable = {"PIP_INDEX_URL": "file:///nowhere", "PIP_NO_INPUT": "1"}
+    unusable = {"PIP_INDEX_URL": "file:///nowhere", "PIP_NO_INPUT": "1", "PIP_NO_COMPILE": "0"}
     return subprocess.run(
         ["sh", str(script), *arguments],
         cwd=cwd,
