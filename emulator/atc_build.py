@@ -195,7 +195,8 @@ def _assemble(
 def _try_out(model: OfflineModel, board: Board) -> None:
     """Run the model once: shapes or operators that cannot run must not pass the conversion."""
     try:
-        session = ChipSession(model, seed=board.state.seed, folder=board.folder)
+        state = board.state
+        session = ChipSession(model, seed=state.seed, threads=state.threads, folder=board.folder)
         session.infer(bytes(model.input_bytes))
     except Exception as error:
         raise AtcError(

@@ -1,7 +1,8 @@
 """What a chip computed before: the same model on the same input gives the same output.
 
 Timed rounds run the same few images again and again. A real chip does that in milliseconds; here
-each image costs a hundredth of a second of real arithmetic, so a board remembers the first ones.
+each image costs a hundredth of a second of real arithmetic, so a board remembers the first ones,
+and what the chip computes in place of the model.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from emulator.board import write_atomically
@@ -32,6 +34,17 @@ class Memory:
         self._folder = folder / MEMORY_FOLDER / _digest(made_of)
         self._left = max(1, IMAGES // batch)
 
+    def graph(self, make: Callable[[], bytes]) -> bytes:
+        """The model that the chip computes, made once: ATC's trial leaves it to the other tools."""
+        place = self._folder / "graph.outputs"
+        try:
+            (kept,) = _unpacked(place.read_bytes())
+        except (OSError, ValueError):
+            content = make()
+            self._write(place, [Tensor("uint8", (len(content),), content)])
+            return content
+        return kept.content
+
     def recall(self, feed: bytes) -> list[Tensor] | None:
         """The outputs of an input; None if it was not seen, is damaged, or comes late in a run."""
         if self._left <= 0:
@@ -48,8 +61,11 @@ class Memory:
         if self._left <= 0:
             return
         self._left -= 1
+        self._write(self._place(feed), outputs)
+
+    def _write(self, place: Path, outputs: list[Tensor]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._place(feed), _packed(outputs))
+        write_atomically(place, _packed(outputs))
 
     def _place(self, feed: bytes) -> Path:
         return self._folder / f"{_digest(feed)}.outputs"

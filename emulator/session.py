@@ -44,20 +44,23 @@ class ChipSession:
 
     @cached_property
     def _session(self) -> Any:
-        # Both take a sixth of a second to import, which a run of remembered images need not pay.
+        # Takes a sixth of a second to import, which a run of remembered images need not pay.
         import onnxruntime
 
-        from emulator.arithmetic import chip_graph
-
-        model = self.model
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # An optimiser may fold or fuse what must be rounded in between.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        content = chip_graph(model.onnx, batch=model.batch, seed=self._seed, aipp=model.aipp)
+        content = self._memory.graph(self._graph) if self._memory else self._graph()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def _graph(self) -> bytes:
+        from emulator.arithmetic import chip_graph  # needs onnx, which takes longer than all else
+
+        model = self.model
+        return chip_graph(model.onnx, batch=model.batch, seed=self._seed, aipp=model.aipp)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -111,7 +111,8 @@ class FaultBench:
             warm = self.run("warm", [*builds, "--batch=1,16", "--tune=run"])
             assert warm.status == 0, warm.output
             for row in {row.soc: row for row in known_rows().values() if row.soc != SOC}.values():
-                warm = self.run(f"warm-{row.soc}", [row.node, f"--batch={row.batch}"], soc=row.soc)
+                one = [row.node, f"--batch={row.batch}", *row.more]
+                warm = self.run(f"warm-{row.soc}", one, soc=row.soc)
                 assert warm.status == 0, warm.output
             filled.touch()
 

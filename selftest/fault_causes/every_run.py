@@ -22,12 +22,12 @@ def look_twice() -> None:
     _cut("conformance.ascend.occupancy:chip_use", "samples", 2)
     for name in ("chip_use", "first_idle"):
         _cut(f"conformance.ascend.occupancy:{name}", "between_s", 0.1)
-    replace("conformance.ascend.run_chip", "SETTLING_S", lambda _: 0.2)
+    replace("conformance.ascend.run_chip", "SETTLING_S", lambda _: 0.1)
 
 
 def hurry() -> None:
     """Cut time limits to what the small work of a row needs."""
-    replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 2.5)
+    replace("conformance.ascend.inference", "LIMIT_AT_LEAST_S", lambda _: 1.5)
     replace("conformance.ascend.inference", "LIMIT_PER_IMAGE_S", lambda _: 0.0)
     replace("conformance.make_om", "ATC_LIMIT_S", lambda _: 2.0)
     replace("conformance.ascend.host", "NPU_SMI_LIMIT_S", lambda _: 1.5)
