@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 
+ARITHMETIC = Path(__file__).with_name("arithmetic.py")
+
+
 class ChipSession:
     """Runs an offline model with the chip's arithmetic.
 
@@ -38,7 +41,7 @@ class ChipSession:
         self.model = model
         self._seed, self._threads = seed, threads
         made_of = repr((seed, threads, model.inputs, model.outputs, model.aipp)).encode()
-        made_of += model.onnx
+        made_of += ARITHMETIC.read_bytes() + model.onnx
         self._memory = Memory(folder, made_of, model.batch) if folder else None
         self._making = Lock()
 
@@ -112,6 +115,7 @@ class ChipSession:
         finally:
             if "_pool" in vars(self):
                 self._pool.shutdown(cancel_futures=True)
+                del self._pool
 
     def _begun(self, feed: bytes) -> Callable[[], list[Tensor]]:
         known = self._remembered(feed)

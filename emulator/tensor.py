@@ -39,10 +39,10 @@ class Tensor(NamedTuple):
 
     def rows(self) -> list[Tensor]:
         """Split along the first axis, which goes; one row for each image of a batch."""
-        size = len(self.content) // self.shape[0]
-        starts = range(0, len(self.content), size)
-        shape = self.shape[1:]
-        return [Tensor(self.dtype, shape, self.content[at : at + size]) for at in starts]
+        count, *shape = self.shape
+        size = len(self.content) // max(1, count)
+        parts = (self.content[size * row : size * (row + 1)] for row in range(count))
+        return [Tensor(self.dtype, tuple(shape), part) for part in parts]
 
     def values(self) -> list[Any]:
         """All values as Python's numbers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -10,8 +12,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from emulator.arithmetic import chip_graph, to_half
 from emulator.fault_scores import Values
 from emulator.graph import bind_shapes, count_macs, tensor_specs
+from emulator.memory import Memory
 from emulator.om import Aipp, OfflineModel, TensorSpec
 from emulator.session import ChipSession
+from emulator.tensor import Tensor
 from selftest.emulated import SIDE, GraphBuilder, classifier, random_images, squeezenet
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -112,6 +116,30 @@ def test_a_row_depends_on_its_own_image_alone() -> None:
 def test_a_row_does_not_depend_on_its_place() -> None:
     pictures = images(16)
     assert np.array_equal(infer(16, pictures[::-1].copy())[::-1], infer(16, pictures))
+
+
+def test_one_session_runs_many_batches_again_and_again() -> None:
+    session = ChipSession(offline(1), seed=0)
+    feeds = [picture.tobytes() for picture in images(3)]
+    assert list(session.infer_each(feeds)) == list(session.infer_each(feeds))
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_work() -> None:
+    session = ChipSession(offline(1), seed=0, folder=Path("/proc/nowhere"))
+    feed = images(1).tobytes()
+    assert session.infer(feed) == ChipSession(offline(1), seed=0).infer(feed)
+
+
+@pytest.mark.parametrize("content", [b"", b"1\n", b"0\n", b"null\n", b"x\n[]\n", b"0\n[0, 5]\n"])
+def test_damaged_memory_is_not_recalled(tmp_path: Path, content: bytes) -> None:
+    memory = Memory(tmp_path, b"model", 1)
+    outputs = [Tensor("float32", (1, 2), bytes(8)), Tensor("int64", (1,), bytes(8))]
+    memory.remember(b"feed", outputs)
+    assert memory.recall(b"feed") == outputs
+    (kept,) = tmp_path.rglob("*.outputs")
+    for spoilt in (content, kept.read_bytes().replace(b"float32", b"float64"), b"\xff" * 50):
+        kept.write_bytes(spoilt)
+        assert memory.recall(b"feed") is None
 
 
 @pytest.mark.parametrize("swap", [False, True])

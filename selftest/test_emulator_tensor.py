@@ -30,6 +30,12 @@ def test_rows_are_split_and_stacked() -> None:
     assert stacked(rows[1:3]) == tensor(array[1:3])
 
 
+@pytest.mark.parametrize("shape", [(0, 10), (3, 0)])
+def test_nothing_is_split_into_as_many_rows_as_there_are(shape: tuple[int, int]) -> None:
+    rows = tensor(np.zeros(shape, np.float32)).rows()
+    assert [row.shape for row in rows] == [shape[1:]] * shape[0]
+
+
 def test_an_array_may_be_written_to_and_leaves_the_tensor_as_it_is() -> None:
     made = tensor(np.zeros(3, np.float32))
     made.array()[0] = 1
