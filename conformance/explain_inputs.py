@@ -25,6 +25,7 @@ TRIED_IMAGES = 2
 NO_MEAN = Deviation("no mean subtracted", "normalise", mean=0.0)
 
 Tensor = npt.NDArray[np.float32]
+Prepare = Callable[[ImageFile], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,27 +65,31 @@ class InputTrial:
             found = run_session(session, model, tensor[None])
             return float(largest_errors(found, scores[None])[0])
 
-        for name, prepared in self._mistakes():
+        def fits(prepared: Prepare) -> bool:
             # Not a list: most mistakes are ruled out by the first image.
             errors = (
                 error(prepared(image), scores)
                 for image, scores in zip(images, candidate.scores, strict=False)
             )
-            if not all(value <= epsilon for value in errors):
-                continue
-            if name == CORRECT.name:  # or what changes nothing on these images would be blamed
-                return ""
-            return f"the scores are those of the ONNX model on inputs with this mistake: {name}"
+            return all(value <= epsilon for value in errors)
+
+        if fits(self._correct):  # else what changes nothing on these images would be blamed
+            return ""
+        for name, prepared in self._mistakes():
+            if fits(prepared):
+                return f"the scores are those of the ONNX model on inputs with this mistake: {name}"
         return ""
 
-    def _mistakes(self) -> Iterator[tuple[str, Callable[[ImageFile], Tensor]]]:
-        yield CORRECT.name, functools.partial(self._prepared, CORRECT)
+    def _mistakes(self) -> Iterator[tuple[str, Prepare]]:
         yield "red and blue exchanged behind the normalisation", self._exchanged
         for mistake in (*DEVIATIONS, NO_MEAN):
             yield mistake.name, functools.partial(self._prepared, mistake)
 
+    def _correct(self, image: ImageFile) -> Tensor:
+        return self._prepared(CORRECT, image)
+
     def _exchanged(self, image: ImageFile) -> Tensor:
-        return self._prepared(CORRECT, image)[::-1].copy()
+        return self._correct(image)[::-1].copy()
 
     def _prepared(self, mistake: Deviation, image: ImageFile) -> Tensor:
         return deviant_steps(image.path, self.spec.preprocess, mistake).normalise

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean, median, quantiles
 from typing import NamedTuple
 
 from emulator import fault_files
@@ -99,12 +99,11 @@ def _statistics(times: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _percentile(times: Sequence[float], percent: float) -> float:
+def _percentile(times: Sequence[float], percent: int) -> float:
     """As numpy has it: between two neighbours, in proportion."""
-    ordered = sorted(times)
-    below, share = divmod((len(ordered) - 1) * percent / 100, 1)
-    lower, upper = ordered[int(below)], ordered[math.ceil(below + share)]
-    return lower + share * (upper - lower)
+    if len(times) == 1:
+        return times[0]
+    return quantiles(times, n=100, method="inclusive")[percent - 1]
 
 
 def _copying(times: Sequence[float]) -> list[float]:
@@ -123,12 +122,13 @@ def _write(
         str(index): {"infiles": [str(source)], "outfiles": [str(output) for output in outputs]}
         for index, (source, outputs) in enumerate(record.files)
     }
+    copying = _statistics(_copying(times))
     summary = {
         "filesinfo": pairs,
         "args": ["__main__.py", *argv],
         "NPU_compute_time": _statistics(times),
-        "H2D_latency": _statistics(_copying(times)),
-        "D2H_latency": _statistics(_copying(times)),
+        "H2D_latency": copying,
+        "D2H_latency": copying,
         "throughput": throughput,
         "npu_compute_time_list": list(listed),
         "pid": os.getpid(),

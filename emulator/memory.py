@@ -38,23 +38,19 @@ class Memory:
     def graph(self, make: Callable[[], bytes]) -> bytes:
         """The model that the chip computes, made once: ATC's trial leaves it to the other tools."""
         place = self._folder / "graph.outputs"
-        try:
-            (kept,) = _unpacked(place.read_bytes())
-        except (OSError, ValueError):
-            content = make()
-            self._write(place, [Tensor("uint8", (len(content),), content)])
-            return content
-        return kept.content
+        if kept := _read(place):
+            return kept[0].content
+        content = make()
+        self._write(place, [Tensor("uint8", (len(content),), content)])
+        return content
 
     def recall(self, feed: bytes) -> list[Tensor] | None:
         """The outputs of an input; None if it was not seen, is damaged, or comes late in a run."""
         if self._left <= 0:
             return None
-        try:
-            outputs = _unpacked(self._place(feed).read_bytes())
-        except (OSError, ValueError):
-            return None
-        self._left -= 1
+        outputs = _read(self._place(feed))
+        if outputs:
+            self._left -= 1
         return outputs
 
     def remember(self, feed: bytes, outputs: list[Tensor]) -> None:
@@ -72,6 +68,14 @@ class Memory:
 
     def _place(self, feed: bytes) -> Path:
         return self._folder / f"{_digest(feed)}.outputs"
+
+
+def _read(place: Path) -> list[Tensor] | None:
+    """What was written; None where nothing whole lies."""
+    try:
+        return _unpacked(place.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _packed(outputs: list[Tensor]) -> bytes:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import struct
-from math import prod
 from typing import Any, NamedTuple
 
 from emulator.marker import MARK
+from emulator.tensor import struct_format
 
 HEADER_BYTES = 256
 HEADER = struct.Struct("<4sII64sI4B32sI32sII20sB75s")
@@ -85,7 +85,7 @@ class OfflineModel(NamedTuple):
 
 def tensor_bytes(spec: TensorSpec) -> int:
     """Size of a tensor in bytes."""
-    return prod(spec.shape) * {"float32": 4, "uint8": 1, "int32": 4, "int64": 8}[spec.dtype]
+    return struct.calcsize(struct_format(spec.dtype, spec.shape))
 
 
 def pack(model: OfflineModel) -> bytes:

@@ -24,6 +24,11 @@ CODES = {
 """Names of numpy for element types, and what ``struct`` calls them."""
 
 
+def struct_format(dtype: str, shape: Sequence[int]) -> str:
+    """How ``struct`` writes a tensor: ``=12f``."""
+    return f"={prod(shape)}{CODES[dtype]}"
+
+
 class Tensor(NamedTuple):
     """Values in C order.
 
@@ -46,7 +51,7 @@ class Tensor(NamedTuple):
 
     def values(self) -> list[Any]:
         """All values as Python's numbers."""
-        return list(struct.unpack(f"={prod(self.shape)}{CODES[self.dtype]}", self.content))
+        return list(struct.unpack(struct_format(self.dtype, self.shape), self.content))
 
     def array(self) -> npt.NDArray[Any]:
         """The same as an array of numpy, which may be written to."""

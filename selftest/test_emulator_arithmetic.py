@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from emulator import session
 from emulator.arithmetic import chip_graph, to_half
 from emulator.fault_scores import Values
 from emulator.graph import bind_shapes, count_macs, tensor_specs
@@ -128,6 +129,40 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_work() -> None:
     session = ChipSession(offline(1), seed=0, folder=Path("/proc/nowhere"))
     feed = images(1).tobytes()
     assert session.infer(feed) == ChipSession(offline(1), seed=0).infer(feed)
+
+
+def test_a_graph_is_made_once_and_again_if_it_is_damaged(tmp_path: Path) -> None:
+    made: list[bytes] = []
+
+    def make() -> bytes:
+        made.append(b"graph")
+        return b"graph"
+
+    memory = Memory(tmp_path, b"model", 1)
+    assert [memory.graph(make) for _ in range(3)] == [b"graph"] * 3
+    assert len(made) == 1
+    (kept,) = tmp_path.rglob("*.outputs")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert memory.graph(make) == b"graph"
+    assert len(made) == 2
+
+
+def test_memory_is_of_one_model_seed_and_arithmetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aipp = Aipp(tuple(MEAN.tolist()), tuple(FACTOR.tolist()))
+
+    models = [offline(1), offline(2), offline(1, aipp), offline(1, aipp._replace(factor=aipp.mean))]
+
+    def memories() -> int:
+        for model, seed in [(model, 0) for model in models] + [(models[0], 1)]:
+            ChipSession(model, seed=seed, folder=tmp_path).infer(bytes(model.input_bytes))
+        return len(list((tmp_path / "memory").iterdir()))
+
+    assert memories() == memories() == 5
+    (tmp_path / "arithmetic.py").touch()
+    monkeypatch.setattr(session, "ARITHMETIC", tmp_path / "arithmetic.py")
+    assert memories() == 10
 
 
 @pytest.mark.parametrize("content", [b"", b"1\n", b"0\n", b"null\n", b"x\n[]\n", b"0\n[0, 5]\n"])

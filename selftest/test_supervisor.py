@@ -201,7 +201,6 @@ def test_survivors_are_named_and_refused(tmp_path: Path) -> None:
 SUITE = """
 import os, sys, threading, time
 from pathlib import Path
-from conformance.ascend import supervisor
 from conformance.ascend.supervisor import run
 folder = Path(sys.argv[1])
 if len(sys.argv) > 3:  # a data loader, say: it inherits the pipe to the supervisor
